@@ -1,0 +1,1 @@
+//! Tables, roles, splits, samplers, stored vectors and tokenisation.

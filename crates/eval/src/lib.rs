@@ -1,0 +1,1 @@
+//! Retrieval measures with declared definitions, and paired significance.

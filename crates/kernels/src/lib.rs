@@ -1,0 +1,9 @@
+//! Slices in, slices out: matrix products and similarity tiles.
+//!
+//! Nothing here knows about burn or files. Every function runs on the calling thread or on the rayon pool that the
+//! caller has installed, and gives the same bytes for any number of threads: work is split over outputs only.
+
+pub mod gemm;
+mod real;
+
+pub use real::Real;

@@ -1,0 +1,1 @@
+//! Distances, pair losses, miners and reducers: one row engine.

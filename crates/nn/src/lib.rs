@@ -1,0 +1,1 @@
+//! Layers, encoders, heads and checkpoint folders.

@@ -1,0 +1,1 @@
+//! The whole life of an embedding model as one library: Model, run config, pipeline.
