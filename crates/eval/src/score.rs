@@ -1,0 +1,233 @@
+use std::borrow::Cow;
+
+use rayon::prelude::*;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What makes one vector near another. Higher scores are nearer.
+///
+/// Two scores are equal, and tie, exactly if their 64-bit values agree on a grid of relative step 2⁻³⁶, which is 4,096
+/// times finer than what one 32-bit number resolves and coarse enough to hide rounding of the sum. The value depends on
+/// the two vectors alone, never on their rows, so equal vectors tie wherever they stand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Similarity {
+    /// x·y / (‖x‖·‖y‖): rows are normalised in 64 bits, stored in 32; a zero row scores 0 against everything.
+    #[default]
+    Cosine,
+    /// x·y of the rows as they are.
+    Dot,
+    /// −‖x − y‖², which ranks as −‖x − y‖ does.
+    Euclidean,
+}
+
+impl Similarity {
+    /// The score as a formula.
+    pub fn definition(self) -> &'static str {
+        match self {
+            Similarity::Cosine => "x.y / (|x| |y|), 0 where either is the zero vector",
+            Similarity::Dot => "x.y",
+            Similarity::Euclidean => "-|x - y|^2",
+        }
+    }
+}
+
+/// Rows made ready for scoring.
+pub(crate) struct Rows<'a> {
+    pub(crate) values: Cow<'a, [f32]>,
+    pub(crate) dim: usize,
+    /// ‖x‖ of each (prepared) row.
+    pub(crate) norms: Vec<f64>,
+    /// ‖x‖² in 32 bits, for Euclidean tiles.
+    pub(crate) squares: Vec<f32>,
+}
+
+impl<'a> Rows<'a> {
+    pub(crate) fn new(values: &'a [f32], dim: usize, similarity: Similarity) -> Self {
+        let norm = |row: &[f32]| dot(row, row).sqrt();
+        let (values, norms) = match similarity {
+            Similarity::Cosine => {
+                let mut unit = values.to_vec();
+                let norms = unit
+                    .par_chunks_mut(dim)
+                    .map(|row| {
+                        let length = norm(row);
+                        if length == 0.0 {
+                            return 0.0;
+                        }
+                        row.iter_mut().for_each(|x| *x = (f64::from(*x) / length) as f32);
+                        norm(row)
+                    })
+                    .collect();
+                (Cow::Owned(unit), norms)
+            }
+            _ => (Cow::Borrowed(values), values.par_chunks(dim).map(norm).collect::<Vec<f64>>()),
+        };
+        let squares = match similarity {
+            Similarity::Euclidean => norms.iter().map(|n| (n * n) as f32).collect(),
+            _ => Vec::new(),
+        };
+        Rows { values, dim, norms, squares }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.norms.len()
+    }
+
+    pub(crate) fn row(&self, i: usize) -> &[f32] {
+        &self.values[i * self.dim..][..self.dim]
+    }
+}
+
+/// The score of two rows: a function of their values alone.
+pub(crate) fn score(similarity: Similarity, a: &Rows, i: usize, b: &Rows, j: usize) -> f64 {
+    let (x, y) = (a.row(i), b.row(j));
+    match similarity {
+        Similarity::Cosine => on_grid(dot(x, y), 1.0),
+        Similarity::Dot => on_grid(dot(x, y), power_of_two(a.norms[i]) * power_of_two(b.norms[j])),
+        // A sum of squares does not cancel, so its relative error is that of one rounding or two: keep 36 bits of it.
+        Similarity::Euclidean => {
+            let square = squared_distance(x, y);
+            -f64::from_bits((square.to_bits() + (1 << 15)) & !((1 << 16) - 1)) + 0.0
+        }
+    }
+}
+
+/// Rounds to a multiple of 2⁻³⁶·`scale`; `scale` is a power of two and `|value|` at most a few times as large.
+fn on_grid(value: f64, scale: f64) -> f64 {
+    // Adding 1.5·2⁵² leaves no bits for a fraction, so the sum is rounded to a whole number.
+    const WHOLE: f64 = 6_755_399_441_055_744.0;
+    const STEPS: f64 = (1u64 << 36) as f64;
+    let whole = (value / scale * STEPS + WHOLE) - WHOLE;
+    // + 0.0 makes −0 into 0.
+    whole / STEPS * scale + 0.0
+}
+
+/// The largest power of two that is at most `norm`; 1 for 0.
+fn power_of_two(norm: f64) -> f64 {
+    if norm == 0.0 { 1.0 } else { f64::from_bits(norm.to_bits() & (0x7ff << 52)) }
+}
+
+/// Σ xᵢ·yᵢ in 64 bits: products of two 32-bit numbers are exact, and eight partial sums are added in a fixed order.
+fn dot(x: &[f32], y: &[f32]) -> f64 {
+    sum(x, y, |a, b| f64::from(a) * f64::from(b))
+}
+
+fn squared_distance(x: &[f32], y: &[f32]) -> f64 {
+    sum(x, y, |a, b| {
+        let difference = f64::from(a) - f64::from(b);
+        difference * difference
+    })
+}
+
+#[inline(always)]
+fn sum(x: &[f32], y: &[f32], term: impl Fn(f32, f32) -> f64) -> f64 {
+    let mut lanes = [0.0f64; 8];
+    let ((x8, x_rest), (y8, y_rest)) = (x.as_chunks::<8>(), y.as_chunks::<8>());
+    for (a, b) in x8.iter().zip(y8) {
+        for lane in 0..8 {
+            lanes[lane] += term(a[lane], b[lane]);
+        }
+    }
+    for (lane, (&a, &b)) in x_rest.iter().zip(y_rest).enumerate() {
+        lanes[lane] += term(a, b);
+    }
+    ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) + ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]))
+}
+
+/// How far the 32-bit tile value of a query of norm `x` against rows of norms up to `y` can be from [`score`].
+///
+/// A product sum of `d` terms in any order, fused or not, is within `d·u/(1 − d·u)·‖x‖·‖y‖` of the exact one, u = 2⁻²⁴
+/// (Higham, *Accuracy and stability of numerical algorithms*, §3.1). Eight further roundings cover what is added to
+/// it here. Infinite where 32 bits could overflow: then nothing is decided by a tile.
+pub(crate) fn uncertainty(similarity: Similarity, dim: usize, x: f64, y: f64) -> f64 {
+    const U: f64 = 1.0 / (1u64 << 24) as f64;
+    let (reach, grid) = match similarity {
+        Similarity::Cosine => (x * y, (1.0 + x * y) * U / 1024.0),
+        Similarity::Dot => (x * y, x * y * U / 1024.0),
+        Similarity::Euclidean => (2.0 * x * y + y * y, (x + y) * (x + y) * U / 1024.0),
+    };
+    let du = (dim + 8) as f64 * U;
+    if du >= 0.5 || (x + y) * (x + y) > 1e37 {
+        return f64::INFINITY;
+    }
+    // What underflows is lost absolutely.
+    du / (1.0 - du) * reach + grid + dim as f64 * 1e-37
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scaled_rows_tie_under_cosine() {
+        let x: Vec<f32> = (0..24).map(|i| ((i * 7) % 11) as f32 - 4.7).collect();
+        let mut gallery = x.clone();
+        gallery.extend(x.iter().map(|v| v * 8.0));
+        gallery.extend(vec![0.0; 24]);
+        let query: Vec<f32> = (0..24).map(|i| ((i * 5) % 13) as f32 - 5.1).collect();
+        let (q, g) = (Rows::new(&query, 24, Similarity::Cosine), Rows::new(&gallery, 24, Similarity::Cosine));
+        let s: Vec<f64> = (0..3).map(|j| score(Similarity::Cosine, &q, 0, &g, j)).collect();
+        assert_eq!(s[0].to_bits(), s[1].to_bits());
+        assert_eq!(s[2].to_bits(), 0.0f64.to_bits());
+    }
+
+    #[test]
+    fn signs_with_equally_many_agreements_tie_wherever_the_agreements_stand() {
+        // ±1 codes: cosine is (agreements − disagreements)/d, whatever the places. Without the grid, rounding of the
+        // sum decides between them.
+        let (d, n) = (1000, 300);
+        let key = parallax_random::Key::new(5);
+        let query: Vec<f32> = (0..d).map(|i| if key.bits(i) & 1 == 0 { 1.0 } else { -1.0 }).collect();
+        let mut gallery = Vec::new();
+        for j in 0..n {
+            let mut flip: Vec<usize> = (0..d as usize).collect();
+            key.at(j).shuffle(&mut flip);
+            let mut row = query.clone();
+            flip[..300].iter().for_each(|&i| row[i] = -row[i]);
+            gallery.extend(row);
+        }
+        for similarity in [Similarity::Cosine, Similarity::Dot, Similarity::Euclidean] {
+            let (q, g) =
+                (Rows::new(&query, d as usize, similarity), Rows::new(&gallery, d as usize, similarity));
+            let first = score(similarity, &q, 0, &g, 0);
+            assert!((0..n as usize).all(|j| score(similarity, &q, 0, &g, j) == first), "{similarity:?}");
+        }
+    }
+
+    #[test]
+    fn tiles_stay_within_their_stated_uncertainty() {
+        let (d, n) = (257, 200);
+        let key = parallax_random::Key::new(9);
+        for (similarity, shift) in [
+            (Similarity::Cosine, 0.0),
+            (Similarity::Dot, 3.0),
+            (Similarity::Euclidean, 0.0),
+            (Similarity::Euclidean, 50.0),
+        ] {
+            let values: Vec<f32> = (0..n * d).map(|i| (key.normal(i as u64) + shift) as f32).collect();
+            let rows = Rows::new(&values, d, similarity);
+            let mut tile = vec![0.0f32; n * n];
+            parallax_kernels::gemm::nt(n, n, d, &rows.values, &rows.values, 0.0, &mut tile);
+            let mut widest = 0.0f64;
+            for i in 0..n {
+                for j in 0..n {
+                    let approximate = match similarity {
+                        Similarity::Euclidean => {
+                            let x = rows.norms[i];
+                            f64::from(2.0 * tile[i * n + j] - rows.squares[j]) - x * x
+                        }
+                        _ => f64::from(tile[i * n + j]),
+                    };
+                    let bound = uncertainty(similarity, d, rows.norms[i], rows.norms[j]);
+                    let error = (approximate - score(similarity, &rows, i, &rows, j)).abs();
+                    widest = widest.max(error / bound);
+                }
+            }
+            assert!(
+                widest < 1.0 && widest > 0.001,
+                "{similarity:?} shifted by {shift}: {widest} of the bound"
+            );
+        }
+    }
+}
