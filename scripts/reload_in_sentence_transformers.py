@@ -22,6 +22,8 @@ def main(model_dir, texts_path, vectors_path):
     import sentence_transformers
 
     try:
+        if not os.path.isdir(model_dir):
+            raise FileNotFoundError(f"{model_dir} is not a folder")
         with open(texts_path, encoding="utf-8", newline="\n") as file:
             content = file.read()
         texts = content.removesuffix("\n").split("\n") if content else []
