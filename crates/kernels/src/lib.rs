@@ -4,6 +4,7 @@
 //! caller has installed, and gives the same bytes for any number of threads: work is split over outputs only.
 
 pub mod gemm;
+pub mod panel;
 mod real;
 
 pub use real::Real;

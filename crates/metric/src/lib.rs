@@ -1,1 +1,33 @@
 //! Distances, pair losses, miners and reducers: one row engine.
+//!
+//! A pair loss is the weight it puts on each pair. Here a loss is stated as one anchor's row ([`RowLoss`]): it sees the
+//! anchor's similarities to its positives and negatives and answers with its value and its derivative. Tiles, threads,
+//! relations, mining, distances, reducers, reference sets and the gradients of raw embeddings are written once, in the
+//! engine behind [`Objective::evaluate`].
+//!
+//! Slices in, slices out, for `f32` and `f64`. Memory is `O(tile + B·D + R·D)`, never `O(B²)`; see [`memory_bytes`].
+//! Results are the same bytes for any number of threads.
+
+mod distance;
+mod engine;
+mod error;
+mod frame;
+pub mod loss;
+pub mod miner;
+mod objective;
+mod reducer;
+mod relation;
+mod row;
+mod tiling;
+
+pub use distance::{Cosine, DistanceConfig, Dot, Lp, Snr, SquaredEuclidean};
+pub use error::Error;
+pub use loss::LossConfig;
+pub use miner::MinerConfig;
+pub use objective::{
+    Batch, ChannelStats, Evaluated, Layout, MinedPairs, Objective, ObjectiveStats, Refs, evaluate_loss,
+};
+pub use reducer::{AvgNonZero, Mean, ReducerConfig, Sum};
+pub use relation::Own;
+pub use row::{MAX_CHANNELS, Pairs, Row, RowLoss, Slopes};
+pub use tiling::{TILE_BYTES, Tiling, memory_bytes};

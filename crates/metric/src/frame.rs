@@ -1,0 +1,150 @@
+//! The rows of a matrix in the form a distance needs, and the way back for gradients.
+//!
+//! A distance may divide a row by its norm and, for the signal-to-noise ratio, subtract its mean. Both are done once for
+//! all pairs before the first tile, and undone once for the gradient after the last.
+
+use std::borrow::Cow;
+
+use parallax_kernels::Real;
+use rayon::prelude::*;
+
+use crate::distance::{DistanceConfig, Form};
+use crate::error::Error;
+
+/// Norms are not taken to be smaller than this, as in `torch.nn.functional.normalize`.
+const SMALLEST_NORM: f64 = 1e-12;
+
+/// Prepared rows of one matrix.
+pub(crate) struct Frame<'a, T: Real> {
+    raw: &'a [T],
+    /// Prepared values, `[rows, dim]`.
+    pub(crate) values: Cow<'a, [T]>,
+    /// `‖values‖²` of each row; empty where the form does not use it.
+    pub(crate) squares: Vec<T>,
+    /// `1 / max(‖raw‖, 1e-12)` of each row and whether the norm was larger; empty without normalisation.
+    inverse: Vec<(T, bool)>,
+    norm: f64,
+    centred: bool,
+    dim: usize,
+}
+
+impl<'a, T: Real> Frame<'a, T> {
+    /// Prepares `raw`, `[rows, dim]`.
+    pub(crate) fn new(raw: &'a [T], dim: usize, distance: &DistanceConfig) -> Self {
+        let centred = distance.form() == Form::SignalToNoise;
+        let norm = distance.norm();
+        let inverse: Vec<(T, bool)> = norm.map_or_else(Vec::new, |p| {
+            raw.par_chunks_exact(dim)
+                .with_min_len(64)
+                .map(|row| {
+                    let norm = norm_of(row, p);
+                    (T::of(1.0 / norm.max(SMALLEST_NORM)), norm >= SMALLEST_NORM)
+                })
+                .collect()
+        });
+        let values = if norm.is_none() && !centred {
+            Cow::Borrowed(raw)
+        } else {
+            let mut values = raw.to_vec();
+            values.par_chunks_exact_mut(dim).with_min_len(64).enumerate().for_each(|(i, row)| {
+                if let Some(&(inverse, _)) = inverse.get(i) {
+                    row.iter_mut().for_each(|v| *v *= inverse);
+                }
+                if centred {
+                    subtract_mean(row);
+                }
+            });
+            Cow::Owned(values)
+        };
+        let squares = if distance.form().uses_norms() {
+            values
+                .par_chunks_exact(dim)
+                .with_min_len(64)
+                .map(|row| T::of(row.iter().map(|v| v.f64() * v.f64()).sum()))
+                .collect()
+        } else {
+            Vec::new()
+        };
+        Frame { raw, values, squares, inverse, norm: norm.unwrap_or(2.0), centred, dim }
+    }
+
+    /// Row `i`, prepared.
+    #[inline]
+    pub(crate) fn row(&self, i: usize) -> &[T] {
+        &self.values[i * self.dim..(i + 1) * self.dim]
+    }
+
+    /// How many rows.
+    pub(crate) fn rows(&self) -> usize {
+        self.raw.len() / self.dim
+    }
+
+    /// Refuses an anchor without variance where the distance divides by it.
+    pub(crate) fn check_variance(&self) -> Result<(), Error> {
+        if !self.centred {
+            return Ok(());
+        }
+        for (row, &square) in self.squares.iter().enumerate() {
+            let inverse = self.inverse.get(row).map_or(1.0, |i| i.0.f64());
+            let raw = &self.raw[row * self.dim..(row + 1) * self.dim];
+            let size: f64 = raw.iter().map(|v| (v.f64() * inverse).powi(2)).sum();
+            // Rounding leaves about eps·|x| a component after the mean is subtracted.
+            let rounding = 4.0 * T::EPSILON.f64();
+            if square.f64() <= size * rounding * rounding {
+                return Err(Error::ConstantRow { row });
+            }
+        }
+        Ok(())
+    }
+
+    /// Turns the gradient of the prepared rows into the gradient of the raw rows, in place.
+    ///
+    /// With `y = x / n`, `n = ‖x‖ₚ`: `dx = (dy − (y·dy) ∂n/∂x) / n`. Where the norm is below 1e-12, the divisor is the
+    /// constant 1e-12, as in torch.
+    pub(crate) fn backward(&self, gradient: &mut [T]) {
+        if self.inverse.is_empty() && !self.centred {
+            return;
+        }
+        gradient.par_chunks_exact_mut(self.dim).with_min_len(64).enumerate().for_each(|(i, d)| {
+            if self.centred {
+                subtract_mean(d);
+            }
+            let Some(&(inverse, long)) = self.inverse.get(i) else { return };
+            let x = &self.raw[i * self.dim..(i + 1) * self.dim];
+            if !long {
+                d.iter_mut().for_each(|d| *d *= inverse);
+                return;
+            }
+            let along: T = x.iter().zip(&*d).map(|(&x, &d)| x * inverse * d).sum();
+            let p = self.norm;
+            for (d, &x) in d.iter_mut().zip(x) {
+                let y = x * inverse;
+                let slope = if p == 2.0 {
+                    y
+                } else if y == T::ZERO {
+                    T::ZERO
+                } else {
+                    let size = if p == 1.0 { T::ONE } else { y.abs().powf(T::of(p - 1.0)) };
+                    if y > T::ZERO { size } else { -size }
+                };
+                *d = (*d - along * slope) * inverse;
+            }
+        });
+    }
+}
+
+fn norm_of<T: Real>(row: &[T], p: f64) -> f64 {
+    let sizes = row.iter().map(|v| v.f64().abs());
+    if p == 2.0 {
+        sizes.map(|v| v * v).sum::<f64>().sqrt()
+    } else if p == 1.0 {
+        sizes.sum()
+    } else {
+        sizes.map(|v| v.powf(p)).sum::<f64>().powf(1.0 / p)
+    }
+}
+
+fn subtract_mean<T: Real>(row: &mut [T]) {
+    let mean = T::of(row.iter().map(|v| v.f64()).sum::<f64>() / row.len() as f64);
+    row.iter_mut().for_each(|v| *v -= mean);
+}

@@ -1,0 +1,60 @@
+//! How many anchor rows are held at once.
+
+/// Bytes of a tile of similarities unless the caller says otherwise.
+pub const TILE_BYTES: usize = 32 << 20;
+
+/// Rows that are worked on together by one thread; sums over anchors are taken in blocks of this many.
+const BLOCK_ROWS: usize = 64;
+
+/// References that are worked on together by one thread when their gradient is gathered.
+pub(crate) const BLOCK_COLUMNS: usize = 256;
+
+/// The split of `B` anchor rows into tiles, and of tiles into blocks.
+///
+/// A tile holds `rows · R` values; its blocks are the unit of work of a thread. The split depends on the shape and the
+/// byte budget and never on the number of threads. Results do not depend on the number of tiles either, as long as a
+/// block of 64 rows fits the budget; below that, sums over anchors are grouped differently and results agree to
+/// rounding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tiling {
+    /// Rows of a block.
+    pub block: usize,
+    /// Rows of a tile, a multiple of `block`.
+    pub rows: usize,
+}
+
+impl Tiling {
+    /// The tiling of `b` anchors against `r` references, with values of `value_bytes` each, in about `tile_bytes`; a tile
+    /// has at least one row.
+    pub fn new(b: usize, r: usize, value_bytes: usize, tile_bytes: usize) -> Self {
+        let fit = (tile_bytes / (r.max(1) * value_bytes)).max(1);
+        let block = fit.min(BLOCK_ROWS);
+        let rows = (fit / block * block).min(b.max(1).next_multiple_of(block));
+        Tiling { block, rows }
+    }
+}
+
+/// An upper bound on the bytes that an evaluation of `b` anchors against `r` references of `d` dimensions allocates, its
+/// result included, for values of `value_bytes` each on `threads` threads: `O(T·R + B·D + R·D)` with a tile of `T·R` values
+/// in `tile_bytes`.
+///
+/// Not counted: 24 bytes for each pair of a tile that nearly coincides (`d² < 10⁻³ (nᵢ + nⱼ)`), which is computed from its
+/// difference, and the packing buffers of the matrix products, which belong to the threads and are reused (a few MiB).
+pub fn memory_bytes(
+    b: usize,
+    r: usize,
+    d: usize,
+    value_bytes: usize,
+    tile_bytes: usize,
+    threads: usize,
+) -> usize {
+    let tiling = Tiling::new(b, r, value_bytes, tile_bytes);
+    let tile = tiling.rows * r * value_bytes;
+    // Prepared rows and gradients of both sides, squared norms and norms.
+    let sides = (b + r) * (2 * d + 4) * value_bytes;
+    // Columns, values and slopes of positives and negatives, and a mark for near columns; at most one set a block at
+    // work, and rayon may open two for a thread when it splits.
+    let scratch = 2 * threads * (r + 1) * (2 * (4 + 2 * value_bytes) + 5);
+    let rows = b * 256;
+    tile + sides + scratch + rows + (64 << 10)
+}
