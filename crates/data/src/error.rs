@@ -1,0 +1,267 @@
+//! What can be wrong with data, said with the file, the row and the field.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A row of a file, numbered as an editor numbers lines: from 1, the header counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The file.
+    pub file: PathBuf,
+    /// The line on which the row starts.
+    pub row: u64,
+}
+
+impl Place {
+    /// The place of line `row` of `file`.
+    pub fn new(file: impl Into<PathBuf>, row: u64) -> Self {
+        Place { file: file.into(), row }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, row {}", self.file.display(), self.row)
+    }
+}
+
+/// Everything that can be wrong with a data file, an option or a request to this crate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused to open, read, write or rename a file.
+    #[error("{}: cannot {action}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What was tried: "open", "read", "write".
+        action: &'static str,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// No file was named where at least one is needed.
+    #[error("no data file was given")]
+    NoFiles,
+    /// The file has no bytes, or nothing but blank lines.
+    #[error("{}: the file is empty", .0.display())]
+    Empty(PathBuf),
+    /// A CSV or TSV file has a header and no row.
+    #[error("{}: the file has a header and no rows", .0.display())]
+    HeaderOnly(PathBuf),
+    /// The extension says nothing about the format and no format was given.
+    #[error("{}: cannot tell the format from the name; use .csv, .tsv or .jsonl, or set data.format", .0.display())]
+    UnknownFormat(PathBuf),
+    /// An option has a value that cannot be used.
+    #[error("{option} {problem}")]
+    Option {
+        /// The option's name, as written in a run file.
+        option: String,
+        /// What is wrong and what would do.
+        problem: String,
+    },
+    /// A CSV or TSV row has more or fewer fields than the header.
+    #[error("{place}: {found} fields, where the header has {expected}")]
+    Ragged {
+        /// The row.
+        place: Place,
+        /// Fields in the header.
+        expected: usize,
+        /// Fields in the row.
+        found: usize,
+    },
+    /// A quoted field is still open at the end of the file.
+    #[error(
+        "{place}: a quote opened in this row is never closed (set data.quoted = false if quotes are plain text here)"
+    )]
+    OpenQuote {
+        /// The row in which the quote opens.
+        place: Place,
+    },
+    /// A row is longer than [`MAX_ROW_BYTES`](crate::table::MAX_ROW_BYTES).
+    #[error("{place}: the row is longer than {limit} bytes; is a quote left open?")]
+    RowTooLong {
+        /// The row.
+        place: Place,
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// More rows than 32-bit row numbers can name.
+    #[error("{}: more than {} rows in all", .0.display(), u32::MAX)]
+    TooManyRows(PathBuf),
+    /// Text is not valid UTF-8.
+    #[error("{place}, field \"{field}\": not UTF-8 at byte {byte} of the file; save the file as UTF-8")]
+    NotUtf8 {
+        /// The row.
+        place: Place,
+        /// The field's column, or its number where the header itself is broken.
+        field: String,
+        /// Where the first bad byte lies, counted from 0 at the start of the file.
+        byte: u64,
+    },
+    /// A JSONL row is not valid JSON.
+    #[error("{place}: not valid JSON: {problem}")]
+    Json {
+        /// The row.
+        place: Place,
+        /// The parser's reason.
+        problem: String,
+    },
+    /// A JSONL row or a header names a column twice.
+    #[error("{place}: the column \"{field}\" appears twice")]
+    DuplicateColumn {
+        /// The row.
+        place: Place,
+        /// The column.
+        field: String,
+    },
+    /// A column was asked for that is not there.
+    #[error("there is no column \"{name}\"; the columns are {}{}", quoted(columns), did_you_mean(nearest.as_deref()))]
+    MissingColumn {
+        /// The name asked for.
+        name: String,
+        /// The columns there are.
+        columns: Vec<String>,
+        /// The column with the most similar name, where one is similar.
+        nearest: Option<String>,
+    },
+    /// Two files of one table do not have the same columns.
+    #[error(
+        "{} and {} have different columns: {} against {}",
+        first.display(), second.display(), quoted(first_columns), quoted(second_columns)
+    )]
+    ColumnsDiffer {
+        /// The first file.
+        first: PathBuf,
+        /// The file that differs from it.
+        second: PathBuf,
+        /// Columns of the first file.
+        first_columns: Vec<String>,
+        /// Columns of the other.
+        second_columns: Vec<String>,
+    },
+    /// A cell that is needed is absent, `null` or empty.
+    #[error("{place}, field \"{field}\": missing")]
+    MissingCell {
+        /// The row.
+        place: Place,
+        /// The column.
+        field: String,
+    },
+    /// A cell has another type than the one needed.
+    #[error("{place}, field \"{field}\": expected {expected}, found {found}")]
+    CellType {
+        /// The row.
+        place: Place,
+        /// The column.
+        field: String,
+        /// What was needed, such as "a text" or "a number".
+        expected: &'static str,
+        /// What is there.
+        found: String,
+    },
+    /// A file no longer holds what it held when it was opened.
+    #[error("{}: the file changed while it was in use", .0.display())]
+    Changed(PathBuf),
+    /// The columns do not say what is to be learned.
+    #[error("{problem}; the columns are {}; set {hint}", quoted(columns))]
+    Roles {
+        /// What is unclear.
+        problem: String,
+        /// The columns there are.
+        columns: Vec<String>,
+        /// The options that would settle it.
+        hint: String,
+    },
+    /// A `.npy` file is malformed or holds something else than is read here.
+    #[error("{}: {problem}", path.display())]
+    Npy {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A stored vector holds NaN or an infinity. Row and column are counted from 0, as numpy indexes them.
+    #[error("{}: row {row}, column {column} (counted from 0) is {value}", path.display())]
+    NotFinite {
+        /// The file.
+        path: PathBuf,
+        /// The row, from 0.
+        row: usize,
+        /// The column, from 0.
+        column: usize,
+        /// The value.
+        value: f32,
+    },
+    /// Two things that must have one entry a row have different lengths.
+    #[error("{first} has {first_rows} rows and {second} has {second_rows}")]
+    LengthsDiffer {
+        /// One of them.
+        first: String,
+        /// Its length.
+        first_rows: usize,
+        /// The other.
+        second: String,
+        /// Its length.
+        second_rows: usize,
+    },
+    /// The rows cannot be divided, or cannot be learned from, as asked.
+    #[error("{problem}; {hint}")]
+    Unusable {
+        /// What is wrong.
+        problem: String,
+        /// What would help.
+        hint: String,
+    },
+    /// A tokenizer cannot be read from a folder, or cannot encode a text.
+    #[error("{}: {problem}", path.display())]
+    Tokenizer {
+        /// The folder or the file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+}
+
+impl Error {
+    pub(crate) fn io(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> Error {
+        let path = path.to_owned();
+        move |source| Error::Io { path, action, source }
+    }
+
+    pub(crate) fn option(option: impl Into<String>, problem: impl Into<String>) -> Error {
+        Error::Option { option: option.into(), problem: problem.into() }
+    }
+
+    pub(crate) fn unusable(problem: impl Into<String>, hint: impl Into<String>) -> Error {
+        Error::Unusable { problem: problem.into(), hint: hint.into() }
+    }
+
+    pub(crate) fn missing_column(name: &str, columns: &[String]) -> Error {
+        let lower = name.to_lowercase();
+        let nearest = columns
+            .iter()
+            .map(|column| (strsim::jaro_winkler(&lower, &column.to_lowercase()), column))
+            .filter(|(similarity, _)| *similarity >= 0.75)
+            .max_by(|a, b| a.0.total_cmp(&b.0))
+            .map(|(_, column)| column.clone());
+        Error::MissingColumn { name: name.to_owned(), columns: columns.to_vec(), nearest }
+    }
+}
+
+/// `"a", "b", "c"`, shortened after twenty names.
+pub(crate) fn quoted(names: &[String]) -> String {
+    const SHOWN: usize = 20;
+    let mut text = names.iter().take(SHOWN).map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
+    if names.len() > SHOWN {
+        text.push_str(&format!(" and {} more", names.len() - SHOWN));
+    }
+    text
+}
+
+fn did_you_mean(nearest: Option<&str>) -> String {
+    nearest.map_or_else(String::new, |name| format!("; did you mean \"{name}\"?"))
+}

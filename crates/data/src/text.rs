@@ -1,0 +1,173 @@
+//! Tokenisation: text to token ids.
+
+mod folder;
+mod legacy;
+
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+use tokenizers::{PostProcessor, TruncationDirection, TruncationParams, TruncationStrategy};
+
+use crate::atomic::atomic_write;
+use crate::error::{Error, Result};
+use folder::Folder;
+pub use folder::SpecialTokens;
+
+/// The tokens of one text, special tokens included.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Encoding {
+    /// Token ids, at most as many as the tokenizer's limit.
+    pub ids: Vec<u32>,
+}
+
+/// A tokenizer with a length limit: WordPiece, BPE, Unigram or whatever a `tokenizer.json` describes.
+///
+/// Texts are cut at the right to the limit, special tokens counted; nothing is padded. What a `tokenizer.json` itself says
+/// about truncation and padding is not used.
+#[derive(Clone, Debug)]
+pub struct Tokenizer {
+    folder: PathBuf,
+    inner: tokenizers::Tokenizer,
+    special: SpecialTokens,
+    special_ids: Vec<u32>,
+    added_tokens: usize,
+    max_tokens: usize,
+    files: Vec<(&'static str, Vec<u8>)>,
+}
+
+impl Tokenizer {
+    /// Reads the tokenizer of a model folder: `tokenizer.json`; else `vocab.txt` as WordPiece, with `do_lower_case` and the
+    /// like from `tokenizer_config.json`; else `vocab.json` and `merges.txt` as byte-level BPE. `max_tokens` is the longest
+    /// sequence, special tokens counted (a model's `max_seq_length`).
+    ///
+    /// # Errors
+    /// If the folder has none of these, a file is malformed, the older files belong to a tokenizer class that they do not
+    /// describe fully, or `max_tokens` leaves no room beside the special tokens.
+    pub fn from_folder(folder: impl AsRef<Path>, max_tokens: usize) -> Result<Tokenizer> {
+        let folder = folder.as_ref();
+        // The library would otherwise run its own parallel loops; ours are on the caller's pool.
+        tokenizers::utils::parallelism::set_parallelism(false);
+        let Folder { mut inner, special, files } = Folder::read(folder)?;
+        inner.with_padding(None);
+        let added = inner.get_added_tokens_decoder();
+        let mut special_ids: Vec<u32> =
+            added.iter().filter(|(_, token)| token.special).map(|(&id, _)| id).collect();
+        special_ids.extend(special.ids());
+        special_ids.sort_unstable();
+        special_ids.dedup();
+        let added_tokens = inner.get_post_processor().map_or(0, |processor| processor.added_tokens(false));
+        let folder = folder.to_owned();
+        let tokenizer = Tokenizer { folder, inner, special, special_ids, added_tokens, max_tokens, files };
+        tokenizer.with_max_tokens(max_tokens)
+    }
+
+    /// The same tokenizer with another length limit.
+    ///
+    /// # Errors
+    /// If the limit leaves no room for a token beside the special ones.
+    pub fn with_max_tokens(mut self, max_tokens: usize) -> Result<Tokenizer> {
+        if max_tokens <= self.added_tokens {
+            let problem = format!(
+                "is {max_tokens}; it must be above {}, the special tokens of every text",
+                self.added_tokens
+            );
+            return Err(Error::option("max_seq_length", problem));
+        }
+        let truncation = TruncationParams {
+            max_length: max_tokens,
+            strategy: TruncationStrategy::LongestFirst,
+            stride: 0,
+            direction: TruncationDirection::Right,
+        };
+        match self.inner.with_truncation(Some(truncation)) {
+            Ok(_) => {}
+            Err(e) => return Err(Error::Tokenizer { path: self.folder, problem: e.to_string() }),
+        }
+        self.max_tokens = max_tokens;
+        Ok(self)
+    }
+
+    /// The length limit, special tokens counted.
+    pub fn max_tokens(&self) -> usize {
+        self.max_tokens
+    }
+
+    /// Special tokens that every text gets, such as 2 for `[CLS] … [SEP]`.
+    pub fn added_tokens(&self) -> usize {
+        self.added_tokens
+    }
+
+    /// The number of tokens, added ones included. Ids need not be dense: an embedding table needs one row more than
+    /// the largest id.
+    pub fn vocab_size(&self) -> usize {
+        self.inner.get_vocab_size(true)
+    }
+
+    /// The id of a token.
+    pub fn token_id(&self, token: &str) -> Option<u32> {
+        self.inner.token_to_id(token)
+    }
+
+    /// The token of an id.
+    pub fn token(&self, id: u32) -> Option<String> {
+        self.inner.id_to_token(id)
+    }
+
+    /// The ids of the named special tokens.
+    pub fn special(&self) -> &SpecialTokens {
+        &self.special
+    }
+
+    /// The ids of all special tokens, ascending.
+    pub fn special_ids(&self) -> &[u32] {
+        &self.special_ids
+    }
+
+    /// The id to pad with. 0 where the tokenizer has no padding token, which is of no account as padding is masked.
+    pub fn pad_id(&self) -> u32 {
+        self.special.pad.unwrap_or(0)
+    }
+
+    /// Encodes one text.
+    ///
+    /// # Errors
+    /// If the tokenizer cannot represent the text: for example, it has no unknown token.
+    pub fn encode(&self, text: &str) -> Result<Encoding> {
+        match self.inner.encode_fast(text, true) {
+            Ok(encoding) => Ok(Encoding { ids: encoding.get_ids().to_vec() }),
+            Err(e) => Err(Error::Tokenizer { path: self.folder.clone(), problem: e.to_string() }),
+        }
+    }
+
+    /// Encodes texts in parallel on the current rayon pool; the result is in the order of the texts.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode).
+    pub fn encode_batch<S: AsRef<str> + Sync>(&self, texts: &[S]) -> Result<Vec<Encoding>> {
+        // Which error is returned must not depend on the threads: the first in order.
+        texts.par_iter().map(|text| self.encode(text.as_ref())).collect::<Vec<_>>().into_iter().collect()
+    }
+
+    /// The text of some token ids, special tokens left out.
+    ///
+    /// # Errors
+    /// If the decoder fails.
+    pub fn decode(&self, ids: &[u32]) -> Result<String> {
+        let decoded = self.inner.decode(ids, true);
+        decoded.map_err(|e| Error::Tokenizer { path: self.folder.clone(), problem: e.to_string() })
+    }
+
+    /// Writes the tokenizer's files into a folder, byte for byte as they were read.
+    ///
+    /// # Errors
+    /// If the folder does not exist or cannot be written to.
+    pub fn save(&self, folder: impl AsRef<Path>) -> Result<()> {
+        for (name, bytes) in &self.files {
+            atomic_write(folder.as_ref().join(name), |file| std::io::Write::write_all(file, bytes))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
