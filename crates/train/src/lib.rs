@@ -1,1 +1,22 @@
 //! The training loop: optimiser, schedules, checkpoints, resume.
+//!
+//! A [`Trainer`] joins a model, an objective, rows and a sampler. Every random decision is a function of the run's key and
+//! the step, so a checkpoint holds parameters, moments and a position, and a run that is killed goes on to the same
+//! bytes.
+
+pub mod checkpoint;
+mod config;
+mod error;
+mod examples;
+mod log;
+pub mod optimizer;
+mod plan;
+pub mod schedule;
+mod step;
+mod trainer;
+
+pub use config::{Group, Training};
+pub use error::{Error, Result};
+pub use examples::{Example, Examples};
+pub use plan::{Plan, duration, peak_memory};
+pub use trainer::{Event, Measures, Trained, Trainer};

@@ -1,0 +1,156 @@
+use burn::module::Module;
+use burn::tensor::{Device, Int, Tensor, TensorData};
+
+use super::{Config, Family, RelativePositionBias};
+use crate::layer::{Embedding, LayerNorm, Linear};
+use crate::{Layout, Pass, ops};
+
+/// Token, position and token-type embeddings, summed and normalised.
+#[derive(Module, Debug)]
+pub struct Embeddings {
+    /// `[V, D]`.
+    pub word: Embedding,
+    /// `[P, D]`.
+    pub position: Embedding,
+    /// `[types, D]`; every token of a single text has type 0.
+    pub token_type: Option<Embedding>,
+    /// Norm of the sum.
+    pub norm: LayerNorm,
+}
+
+/// Multi-head self-attention with its output projection.
+#[derive(Module, Debug)]
+pub struct Attention {
+    /// `[D, D]`.
+    pub query: Linear,
+    /// `[D, D]`.
+    pub key: Linear,
+    /// `[D, D]`.
+    pub value: Linear,
+    /// `[D, D]`.
+    pub output: Linear,
+}
+
+/// One post-norm block: `h = norm(x + attention(x))`, `y = norm(h + W₂ · act(W₁ · h))`.
+#[derive(Module, Debug)]
+pub struct Block {
+    /// Self-attention.
+    pub attention: Attention,
+    /// Norm after attention.
+    pub attention_norm: LayerNorm,
+    /// W₁ `[I, D]`.
+    pub intermediate: Linear,
+    /// W₂ `[D, I]`.
+    pub output: Linear,
+    /// Norm after the feed-forward layer.
+    pub output_norm: LayerNorm,
+}
+
+/// A stack of post-norm blocks over embeddings: BERT and its family.
+#[derive(Module, Debug)]
+pub struct Encoder {
+    /// The input.
+    pub embeddings: Embeddings,
+    /// MPNet's bias, shared by all blocks.
+    pub relative_position: Option<RelativePositionBias>,
+    /// The blocks, first to last.
+    pub layers: Vec<Block>,
+    #[module(skip)]
+    config: Config,
+}
+
+impl Encoder {
+    /// All parameters zero (norms: γ = 1), to be filled from a checkpoint.
+    pub fn zeros(config: &Config, device: &Device) -> Self {
+        let (d, norm) = (config.width, || LayerNorm::new(config.width, config.epsilon, device));
+        let square = || Linear::zeros(d, d, true, device);
+        Encoder {
+            embeddings: Embeddings {
+                word: Embedding::zeros(config.vocabulary, d, device),
+                position: Embedding::zeros(config.positions, d, device),
+                token_type: (config.token_types > 0).then(|| Embedding::zeros(config.token_types, d, device)),
+                norm: norm(),
+            },
+            relative_position: (config.relative_buckets > 0)
+                .then(|| RelativePositionBias::zeros(config.relative_buckets, config.heads, device)),
+            layers: (0..config.layers)
+                .map(|_| Block {
+                    attention: Attention { query: square(), key: square(), value: square(), output: square() },
+                    attention_norm: norm(),
+                    intermediate: Linear::zeros(d, config.intermediate, true, device),
+                    output: Linear::zeros(config.intermediate, d, true, device),
+                    output_norm: norm(),
+                })
+                .collect(),
+            config: config.clone(),
+        }
+    }
+
+    /// The shape and constants.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Token ids of each text, each with at least one token, to the flat hidden states `[N, D]` of `layout`.
+    pub fn forward(&self, texts: &[&[u32]], layout: &Layout, pass: &Pass) -> Tensor<2> {
+        let config = &self.config;
+        let mut x = self.embed(texts, layout);
+        x = self.embeddings.norm.forward(x);
+        x = ops::dropout(x, layout, config.dropout, pass.site("embeddings", 0));
+        for (index, block) in self.layers.iter().enumerate() {
+            let attended = {
+                let attention = &block.attention;
+                let weights = pass.site("attention", index).map(|key| (config.attention_dropout, key));
+                let mixed = ops::attention(
+                    attention.query.forward(x.clone()),
+                    attention.key.forward(x.clone()),
+                    attention.value.forward(x.clone()),
+                    config.heads,
+                    layout,
+                    |length| self.relative_position.as_ref().map(|bias| bias.forward(length)),
+                    weights.filter(|(p, _)| *p > 0.0),
+                );
+                attention.output.forward(mixed)
+            };
+            let attended = ops::dropout(attended, layout, config.dropout, pass.site("attention output", index));
+            x = block.attention_norm.forward(x + attended);
+            let hidden = config.activation.forward(block.intermediate.forward(x.clone()));
+            let fed = block.output.forward(hidden);
+            let fed = ops::dropout(fed, layout, config.dropout, pass.site("output", index));
+            x = block.output_norm.forward(x + fed);
+        }
+        x
+    }
+
+    fn embed(&self, texts: &[&[u32]], layout: &Layout) -> Tensor<2> {
+        let config = &self.config;
+        let device = self.embeddings.word.weight.lazy_device();
+        let n = layout.tokens();
+        let (mut words, mut positions) = (Vec::with_capacity(n), Vec::with_capacity(n));
+        for group in layout.groups() {
+            for &row in &group.rows {
+                let ids = texts[row];
+                let mut next = config.first_position();
+                for at in 0..group.length {
+                    let id = ids.get(at).copied().unwrap_or(config.padding);
+                    words.push(i64::from(id));
+                    positions.push(match config.family {
+                        Family::Bert | Family::DistilBert => at as i64,
+                        // These number only tokens that are not padding, whatever stands between them.
+                        Family::Roberta | Family::MpNet if id == config.padding => i64::from(config.padding),
+                        Family::Roberta | Family::MpNet => {
+                            next += 1;
+                            next as i64 - 1
+                        }
+                    });
+                }
+            }
+        }
+        let index = |values: Vec<i64>| Tensor::<1, Int>::from_data(TensorData::new(values, [n]), &device);
+        let mut x = self.embeddings.word.forward(index(words)) + self.embeddings.position.forward(index(positions));
+        if let Some(types) = &self.embeddings.token_type {
+            x = x + types.forward(Tensor::<1, Int>::from_data(TensorData::new(vec![0i64], [1]), &device)).reshape([1, config.width]);
+        }
+        x
+    }
+}

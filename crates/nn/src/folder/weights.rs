@@ -1,0 +1,181 @@
+//! Tensors by name in safetensors files.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use memmap2::Mmap;
+use safetensors::tensor::{Dtype, TensorView};
+use safetensors::SafeTensors;
+
+use super::read::read_json;
+use crate::{Error, Result};
+
+/// One or more mapped safetensors files.
+pub struct Weights {
+    files: Vec<(PathBuf, Mmap)>,
+}
+
+impl Weights {
+    /// Opens `model.safetensors` of a folder, or the shards that `model.safetensors.index.json` lists.
+    ///
+    /// # Errors
+    /// No such file, a truncated or damaged file, each by path.
+    pub fn open(folder: &Path) -> Result<Self> {
+        let single = folder.join("model.safetensors");
+        if single.exists() {
+            return Self::open_files(vec![single]);
+        }
+        let index = folder.join("model.safetensors.index.json");
+        if index.exists() {
+            let json = read_json(&index)?;
+            let map = json["weight_map"]
+                .as_object()
+                .ok_or_else(|| Error::format(&index, "field \"weight_map\" is missing"))?;
+            let mut names: Vec<&str> = map.values().filter_map(|name| name.as_str()).collect();
+            names.sort_unstable();
+            names.dedup();
+            if names.iter().any(|name| Path::new(name).components().count() != 1 || name.starts_with("..")) {
+                return Err(Error::format(&index, "a shard's path leaves the folder"));
+            }
+            return Self::open_files(names.into_iter().map(|name| folder.join(name)).collect());
+        }
+        let torch = folder.join("pytorch_model.bin");
+        Err(if torch.exists() {
+            Error::format(&torch, "only safetensors weights are read; save the model again with safetensors")
+        } else {
+            Error::format(&single, "no such file")
+        })
+    }
+
+    /// Opens the given files.
+    pub fn open_files(paths: Vec<PathBuf>) -> Result<Self> {
+        let mut files = Vec::with_capacity(paths.len());
+        for path in paths {
+            let file = File::open(&path).map_err(Error::io(&path))?;
+            // SAFETY: the map is only read. A file that another process truncates while it is mapped would fault; model
+            // files are replaced by renaming, never rewritten in place.
+            let map = unsafe { Mmap::map(&file) }.map_err(Error::io(&path))?;
+            SafeTensors::deserialize(&map)
+                .map_err(|e| Error::format(&path, format!("not a complete safetensors file: {e}")))?;
+            files.push((path, map));
+        }
+        Ok(Weights { files })
+    }
+
+    /// Every tensor's name, sorted.
+    pub fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = Vec::new();
+        self.each(|_, name, _| names.push(name.to_owned()));
+        names.sort_unstable();
+        names
+    }
+
+    fn each(&self, mut f: impl FnMut(&Path, &str, TensorView<'_>)) {
+        for (path, map) in &self.files {
+            if let Ok(file) = SafeTensors::deserialize(map) {
+                for (name, view) in file.iter() {
+                    f(path, name, view);
+                }
+            }
+        }
+    }
+
+    /// All tensors as f32 with their shapes.
+    ///
+    /// # Errors
+    /// A tensor of a type that is not floating-point (`skip_other` leaves those out instead).
+    pub fn read_all(&self, skip_other: bool) -> Result<BTreeMap<String, Stored>> {
+        let mut all = BTreeMap::new();
+        let mut failed = None;
+        self.each(|path, name, view| match to_f32(&view) {
+            Some(values) => {
+                all.insert(name.to_owned(), Stored { shape: view.shape().to_vec(), values });
+            }
+            None if skip_other => {}
+            None => {
+                failed = Some(Error::format(path, format!("tensor \"{name}\" has type {:?}, not a float", view.dtype())));
+            }
+        });
+        failed.map_or(Ok(all), Err)
+    }
+
+    /// Tensors that are not floating-point (position ids, counters), as they stand in the file.
+    pub fn read_other(&self) -> Vec<(String, Dtype, Vec<usize>, Vec<u8>)> {
+        let mut all = Vec::new();
+        self.each(|_, name, view| {
+            if to_f32(&view).is_none() {
+                all.push((name.to_owned(), view.dtype(), view.shape().to_vec(), view.data().to_vec()));
+            }
+        });
+        all.sort_by(|a, b| a.0.cmp(&b.0));
+        all
+    }
+
+    /// The first file, for messages.
+    pub fn path(&self) -> &Path {
+        self.files.first().map_or(Path::new(""), |(path, _)| path)
+    }
+}
+
+/// A tensor's shape and values.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stored {
+    /// Shape.
+    pub shape: Vec<usize>,
+    /// Values, row-major.
+    pub values: Vec<f32>,
+}
+
+fn to_f32(view: &TensorView<'_>) -> Option<Vec<f32>> {
+    let data = view.data();
+    Some(match view.dtype() {
+        Dtype::F32 => data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
+        Dtype::F16 => data.chunks_exact(2).map(|b| half::f16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
+        Dtype::BF16 => data.chunks_exact(2).map(|b| half::bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
+        Dtype::F64 => data
+            .chunks_exact(8)
+            .map(|b| f64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]) as f32)
+            .collect(),
+        _ => return None,
+    })
+}
+
+/// A tensor to be written.
+pub struct Tensor {
+    /// Name in the file.
+    pub name: String,
+    /// Element type.
+    pub dtype: Dtype,
+    /// Shape.
+    pub shape: Vec<usize>,
+    /// Little-endian bytes.
+    pub bytes: Vec<u8>,
+}
+
+impl Tensor {
+    /// An f32 tensor.
+    pub fn f32(name: impl Into<String>, shape: &[usize], values: &[f32]) -> Self {
+        Tensor {
+            name: name.into(),
+            dtype: Dtype::F32,
+            shape: shape.to_vec(),
+            bytes: values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+        }
+    }
+}
+
+/// Writes a safetensors file with `format: pt` as its only metadata. The bytes depend on the tensors alone.
+pub fn write(path: &Path, tensors: &[Tensor]) -> Result<()> {
+    let views = tensors
+        .iter()
+        .map(|t| {
+            TensorView::new(t.dtype, t.shape.clone(), &t.bytes)
+                .map(|view| (t.name.as_str(), view))
+                .map_err(|e| Error::format(path, format!("tensor \"{}\": {e}", t.name)))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let metadata = Some([("format".to_owned(), "pt".to_owned())].into());
+    let bytes = safetensors::serialize(views, metadata).map_err(|e| Error::format(path, e.to_string()))?;
+    std::fs::write(path, bytes).map_err(Error::io(path))
+}

@@ -1,0 +1,138 @@
+use burn::tensor::Device;
+use parallax_random::Key;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Dense, MultiHeadProjection, Normalize, Stage};
+use crate::layer::{Activation, Linear as Layer};
+use crate::{Error, Result};
+
+/// A trainable head after pooling, or over stored vectors.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "name", rename_all = "snake_case")]
+pub enum Head {
+    /// `W x + b`. Starts as the identity where it is square, else as a random projection.
+    Linear(Linear),
+    /// `W₂ act(W₁ x + b₁) + b₂`, randomly initialised.
+    Mlp(Mlp),
+    /// `x + act(W x + b)` with W = 0 at the start, so that it begins as the identity.
+    Residual(Residual),
+    /// H linear views, each normalised, concatenated: the cosine is the mean of the heads' cosines.
+    MultiHead(MultiHead),
+}
+
+/// Settings of [`Head::Linear`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Linear {
+    /// Output dimension; the input's where it is not given.
+    pub dim: Option<usize>,
+    /// Whether there is a bias b.
+    pub bias: bool,
+}
+
+/// Settings of [`Head::Mlp`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Mlp {
+    /// Width of the hidden layer; the input's where it is not given.
+    pub hidden: Option<usize>,
+    /// Output dimension; the input's where it is not given.
+    pub dim: Option<usize>,
+    /// The hidden activation.
+    pub activation: Activation,
+}
+
+impl Default for Mlp {
+    fn default() -> Self {
+        Mlp { hidden: None, dim: None, activation: Activation::Gelu }
+    }
+}
+
+/// Settings of [`Head::Residual`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Residual {
+    /// The activation of the correction.
+    pub activation: Activation,
+}
+
+impl Default for Residual {
+    fn default() -> Self {
+        Residual { activation: Activation::Tanh }
+    }
+}
+
+/// Settings of [`Head::MultiHead`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct MultiHead {
+    /// Number of heads H.
+    pub heads: usize,
+    /// Dimension of each head; input dimension / H where it is not given.
+    pub dim: Option<usize>,
+}
+
+impl Default for MultiHead {
+    fn default() -> Self {
+        MultiHead { heads: 4, dim: None }
+    }
+}
+
+impl Head {
+    /// The stages for vectors of dimension `input`, with a final [`Normalize`].
+    ///
+    /// # Errors
+    /// A dimension or a head count of 0, or an input that the heads do not divide.
+    pub fn build(&self, input: usize, key: Key, device: &Device) -> Result<Vec<Stage>> {
+        let key = key.named("head");
+        let dense = |linear, activation, residual| Stage::Dense(Dense { linear, activation, residual });
+        let positive = |name: &str, value: usize| {
+            if value == 0 { Err(Error::Setting(format!("head.{name} must be at least 1"))) } else { Ok(value) }
+        };
+        let mut stages = match self {
+            Head::Linear(Linear { dim, bias }) => {
+                let output = positive("dim", dim.unwrap_or(input))?;
+                let layer = if output == input {
+                    Layer::identity(input, output, *bias, device)
+                } else {
+                    Layer::random(input, output, *bias, key, device)
+                };
+                vec![dense(layer, Activation::Identity, false)]
+            }
+            Head::Mlp(Mlp { hidden, dim, activation }) => {
+                let hidden = positive("hidden", hidden.unwrap_or(input))?;
+                let output = positive("dim", dim.unwrap_or(input))?;
+                if activation.python().is_none() {
+                    return Err(Error::Setting(format!(
+                        "head.activation = {activation:?} cannot be written as a sentence-transformers module"
+                    )));
+                }
+                vec![
+                    dense(Layer::random(input, hidden, true, key.at(0), device), *activation, false),
+                    dense(Layer::random(hidden, output, true, key.at(1), device), Activation::Identity, false),
+                ]
+            }
+            Head::Residual(Residual { activation }) => {
+                vec![dense(Layer::zeros(input, input, true, device), *activation, true)]
+            }
+            Head::MultiHead(MultiHead { heads, dim }) => {
+                let heads = positive("heads", *heads)?;
+                if dim.is_none() && !input.is_multiple_of(heads) {
+                    return Err(Error::Setting(format!(
+                        "head.heads = {heads} does not divide the input dimension {input}; set head.dim"
+                    )));
+                }
+                let output = heads * positive("dim", dim.unwrap_or(input / heads))?;
+                let linear = if output == input {
+                    Layer::identity(input, output, true, device)
+                } else {
+                    Layer::random(input, output, true, key, device)
+                };
+                vec![Stage::MultiHead(MultiHeadProjection { linear, heads })]
+            }
+        };
+        stages.push(Stage::Normalize(Normalize {}));
+        Ok(stages)
+    }
+}

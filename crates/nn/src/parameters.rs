@@ -1,0 +1,180 @@
+//! Parameters by path: listing, reading, writing, freezing and gradients.
+//!
+//! A path is the dotted way from the network to the parameter (`encoder.layers.3.attention.query.weight`,
+//! `head.0.linear.bias`). Checkpoints, freezing, rate groups and optimiser moments are all keyed by it.
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::{Device, Gradients, Tensor, TensorData};
+
+/// One parameter, without its values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parameter {
+    /// Dotted path.
+    pub path: String,
+    /// Shape.
+    pub shape: Vec<usize>,
+    /// Whether it is trained.
+    pub trainable: bool,
+}
+
+impl Parameter {
+    /// Number of values.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Whether it has no values.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Whether `path` lies in the part of the network that `pattern` names: the whole path or a dotted prefix of it.
+pub fn matches(pattern: &str, path: &str) -> bool {
+    path.strip_prefix(pattern).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
+/// Every parameter in the order of the network's definition.
+pub fn list<M: Module>(network: &M) -> Vec<Parameter> {
+    struct List(Vec<String>, Vec<Parameter>);
+    impl ModuleVisitor for List {
+        fn enter_module(&mut self, name: &str, _: &str) {
+            self.0.push(name.into());
+        }
+        fn exit_module(&mut self, _: &str, _: &str) {
+            self.0.pop();
+        }
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            self.1.push(Parameter {
+                path: self.0.join("."),
+                shape: param.lazy_shape().to_vec(),
+                trainable: param.is_require_grad(),
+            });
+        }
+    }
+    let mut visitor = List(Vec::new(), Vec::new());
+    network.visit(&mut visitor);
+    visitor.1
+}
+
+/// Calls `each` with every parameter's path, shape and values.
+pub fn read<M: Module>(network: &M, each: impl FnMut(&str, &[usize], &[f32])) {
+    struct Read<F>(Vec<String>, F);
+    impl<F: FnMut(&str, &[usize], &[f32])> ModuleVisitor for Read<F> {
+        fn enter_module(&mut self, name: &str, _: &str) {
+            self.0.push(name.into());
+        }
+        fn exit_module(&mut self, _: &str, _: &str) {
+            self.0.pop();
+        }
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let values = param.val().without_autodiff().into_data();
+            let shape = values.shape().to_vec();
+            (self.1)(&self.0.join("."), &shape, values.as_slice::<f32>().expect("parameters are f32"));
+        }
+    }
+    network.visit(&mut Read(Vec::new(), each));
+}
+
+/// Calls `each` with the path and gradient of every parameter that the graph reached, leaving the gradients there.
+pub fn gradients<M: Module>(network: &M, gradients: &Gradients, each: impl FnMut(&str, &[f32])) {
+    struct Visit<'a, F>(Vec<String>, &'a Gradients, F);
+    impl<F: FnMut(&str, &[f32])> ModuleVisitor for Visit<'_, F> {
+        fn enter_module(&mut self, name: &str, _: &str) {
+            self.0.push(name.into());
+        }
+        fn exit_module(&mut self, _: &str, _: &str) {
+            self.0.pop();
+        }
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if let Some(gradient) = param.val().grad(self.1) {
+                let data = gradient.into_data();
+                (self.2)(&self.0.join("."), data.as_slice::<f32>().expect("gradients are f32"));
+            }
+        }
+    }
+    network.visit(&mut Visit(Vec::new(), gradients, each));
+}
+
+/// Lets `each` change every trainable parameter in place; it gets path, values and, where the graph reached the
+/// parameter, its gradient.
+pub fn update<M: Module>(network: M, gradients: &mut Gradients, each: impl FnMut(&str, &mut [f32], Option<&[f32]>)) -> M {
+    struct Update<'a, F>(Vec<String>, &'a mut Gradients, F);
+    impl<F: FnMut(&str, &mut [f32], Option<&[f32]>)> ModuleMapper for Update<'_, F> {
+        fn enter_module(&mut self, name: &str, _: &str) {
+            self.0.push(name.into());
+        }
+        fn exit_module(&mut self, _: &str, _: &str) {
+            self.0.pop();
+        }
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            if !param.is_require_grad() {
+                return param;
+            }
+            let gradient = param.val().grad_remove(self.1).map(|g| g.into_data());
+            let (gradients, each) = (gradient.as_ref().map(|g| g.as_slice::<f32>().expect("gradients are f32")), &mut self.2);
+            let path = self.0.join(".");
+            param.map(|tensor| {
+                let device = tensor.device();
+                let data = tensor.without_autodiff().into_data();
+                let shape = data.shape().clone();
+                let mut values: Vec<f32> = data.try_into_vec().expect("parameters are f32");
+                each(&path, &mut values, gradients);
+                Tensor::from_data(TensorData::new(values, shape), &device).require_grad()
+            })
+        }
+    }
+    network.map(&mut Update(Vec::new(), gradients, each))
+}
+
+/// Replaces the values of every parameter for which `values` returns some, of the parameter's own size.
+pub fn write<M: Module>(network: M, values: impl FnMut(&str, &[usize]) -> Option<Vec<f32>>) -> M {
+    struct Write<F>(Vec<String>, F);
+    impl<F: FnMut(&str, &[usize]) -> Option<Vec<f32>>> ModuleMapper for Write<F> {
+        fn enter_module(&mut self, name: &str, _: &str) {
+            self.0.push(name.into());
+        }
+        fn exit_module(&mut self, _: &str, _: &str) {
+            self.0.pop();
+        }
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            let shape = param.lazy_shape();
+            let Some(values) = (self.1)(&self.0.join("."), &shape.to_vec()) else { return param };
+            let trainable = param.is_require_grad();
+            param.map(|tensor| {
+                let replaced = Tensor::from_data(TensorData::new(values, shape), &tensor.device());
+                if trainable && replaced.is_autodiff() { replaced.require_grad() } else { replaced }
+            })
+        }
+    }
+    network.map(&mut Write(Vec::new(), values))
+}
+
+/// Moves the network to an autodiff device and marks the parameters that `trainable` accepts; the rest are frozen.
+pub fn prepare<M: Module>(network: M, device: &Device, trainable: impl Fn(&str) -> bool) -> M {
+    struct Mark<F>(Vec<String>, F);
+    impl<F: Fn(&str) -> bool> ModuleMapper for Mark<F> {
+        fn enter_module(&mut self, name: &str, _: &str) {
+            self.0.push(name.into());
+        }
+        fn exit_module(&mut self, _: &str, _: &str) {
+            self.0.pop();
+        }
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            param.set_require_grad((self.1)(&self.0.join(".")))
+        }
+    }
+    network.to_device(device).map(&mut Mark(Vec::new(), trainable))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::matches;
+
+    #[test]
+    fn patterns_are_dotted_prefixes() {
+        assert!(matches("encoder.layers.1", "encoder.layers.1.output.weight"));
+        assert!(!matches("encoder.layers.1", "encoder.layers.11.output.weight"));
+        assert!(matches("head", "head.0.linear.bias"));
+    }
+}

@@ -1,0 +1,374 @@
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor, TensorData};
+use parallax_data::text::Tokenizer;
+
+use crate::encoder::{Encoder, names};
+use crate::folder::weights::Weights;
+use crate::folder::{self, Folder, Similarity};
+use crate::head::{Normalize, Stage};
+use crate::pooling::{Mode, Pooling};
+use crate::{Error, Layout, Pass, Result, parameters};
+
+/// Everything that has parameters: the encoder, if there is one, and the stages after pooling.
+#[derive(Module, Debug)]
+pub struct Network {
+    /// Texts to token states.
+    pub encoder: Option<Encoder>,
+    /// Pooled (or stored) vectors to embeddings.
+    pub head: Vec<Stage>,
+}
+
+/// What turns texts into token ids and token states into one vector.
+#[derive(Clone)]
+pub struct TextTower {
+    /// The tokenizer.
+    pub tokenizer: Tokenizer,
+    /// How token states are pooled.
+    pub pooling: Pooling,
+    /// Longest text in tokens, special tokens included.
+    pub max_tokens: usize,
+    /// Whether texts are lower-cased first.
+    pub lower_case: bool,
+    /// The folder that tokenizer files and unused tensors are copied from.
+    pub source: PathBuf,
+    /// What stands before every tensor name in the checkpoint.
+    pub prefix: String,
+    width: usize,
+}
+
+impl TextTower {
+    /// Width of the token states.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+}
+
+/// How to load a folder where its own files do not say.
+#[derive(Clone, Debug, Default)]
+pub struct LoadOptions {
+    /// The pooling of a bare checkpoint without `modules.json`.
+    pub pooling: Option<Mode>,
+    /// A shorter limit than the folder's, in tokens.
+    pub max_tokens: Option<usize>,
+}
+
+/// One input of a batch.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Input {
+    /// A tokenised text.
+    Tokens {
+        /// Token ids, special tokens included; at least one.
+        ids: Vec<u32>,
+        /// How many of the first belong to a prompt.
+        prompt_tokens: usize,
+    },
+    /// A stored vector.
+    Vector(Vec<f32>),
+}
+
+impl Input {
+    /// Its length in tokens (1 for a vector).
+    pub fn tokens(&self) -> usize {
+        match self {
+            Input::Tokens { ids, .. } => ids.len(),
+            Input::Vector(_) => 1,
+        }
+    }
+}
+
+/// A model that turns texts, or stored vectors, into embeddings: what a sentence-transformers folder holds.
+#[derive(Clone)]
+pub struct SentenceEncoder {
+    network: Network,
+    text: Option<TextTower>,
+    input: usize,
+    prompts: BTreeMap<String, String>,
+    default_prompt: Option<String>,
+    similarity: Similarity,
+}
+
+impl SentenceEncoder {
+    /// Loads a sentence-transformers folder.
+    ///
+    /// # Errors
+    /// A missing or damaged file, an unknown module, a tensor that is missing or has the wrong shape, each by name.
+    pub fn load(path: &Path, options: &LoadOptions, device: &Device) -> Result<Self> {
+        let folder = Folder::open(path, options.pooling)?;
+        let head = folder.read_head(device)?;
+        let mut encoder = None;
+        let mut text = None;
+        if let Some((config, at)) = &folder.encoder {
+            let weights = Weights::open(at)?;
+            // Some checkpoints put "bert." or the like before every name.
+            let anchor = "embeddings.word_embeddings.weight";
+            let prefix = weights
+                .names()
+                .iter()
+                .find_map(|name| name.strip_suffix(anchor).map(str::to_owned))
+                .ok_or_else(|| Error::MissingTensor { path: weights.path().into(), tensor: anchor.into() })?;
+            let zeros = Encoder::zeros(config, device);
+            encoder = Some(folder::fill(zeros, &weights, |path| {
+                format!("{prefix}{}", names::in_checkpoint(config.family, path))
+            })?);
+            let pooling = folder.pooling.clone().unwrap_or_else(|| Pooling::new(Mode::Mean));
+            let max_tokens = options.max_tokens.map_or(folder.max_tokens, |n| n.clamp(2, folder.max_tokens));
+            let tokenizer = Tokenizer::from_folder(at, max_tokens)?;
+            if tokenizer.vocab_size() > config.vocabulary {
+                return Err(Error::Dimension {
+                    what: format!("{}: tokens of the tokenizer against the token table", at.display()),
+                    expected: config.vocabulary,
+                    found: tokenizer.vocab_size(),
+                });
+            }
+            text = Some(TextTower {
+                tokenizer,
+                pooling,
+                max_tokens,
+                lower_case: folder.lower_case,
+                source: at.clone(),
+                prefix,
+                width: config.width,
+            });
+        }
+        let input = match &text {
+            Some(tower) => tower.pooling.output(tower.width),
+            None => head.iter().find_map(Stage::input).ok_or_else(|| {
+                Error::format(&path.join("modules.json"), "there is neither a Transformer nor a Dense module")
+            })?,
+        };
+        let model = SentenceEncoder {
+            network: Network { encoder, head },
+            text,
+            input,
+            prompts: folder.prompts,
+            default_prompt: folder.default_prompt,
+            similarity: folder.similarity,
+        };
+        model.check_widths()?;
+        Ok(model)
+    }
+
+    /// A model over stored vectors of dimension `input`: no encoder, only a head.
+    pub fn over_vectors(input: usize, head: Vec<Stage>) -> Result<Self> {
+        let model = SentenceEncoder {
+            network: Network { encoder: None, head },
+            text: None,
+            input,
+            prompts: BTreeMap::new(),
+            default_prompt: None,
+            similarity: Similarity::Cosine,
+        };
+        model.check_widths()?;
+        Ok(model)
+    }
+
+    /// Puts stages at the end. A [`Normalize`] that already stands there stays before them.
+    pub fn with_head(mut self, stages: Vec<Stage>) -> Result<Self> {
+        self.network.head.extend(stages);
+        self.check_widths()?;
+        Ok(self)
+    }
+
+    fn check_widths(&self) -> Result<()> {
+        let mut width = self.input;
+        for (index, stage) in self.network.head.iter().enumerate() {
+            if let Some(expected) = stage.input().filter(|&expected| expected != width) {
+                return Err(Error::Dimension { what: format!("input of head stage {index}"), expected, found: width });
+            }
+            width = stage.output(width);
+        }
+        Ok(())
+    }
+
+    /// The dimension of the embeddings.
+    pub fn dim(&self) -> usize {
+        self.network.head.iter().fold(self.input, |width, stage| stage.output(width))
+    }
+
+    /// The dimension that the head reads: of the pooled text, or of the stored vectors.
+    pub fn input_dim(&self) -> usize {
+        self.input
+    }
+
+    /// Whether the embeddings have length 1.
+    pub fn normalized(&self) -> bool {
+        matches!(self.network.head.last(), Some(Stage::Normalize(Normalize {})))
+    }
+
+    /// The text side, if there is one.
+    pub fn text(&self) -> Option<&TextTower> {
+        self.text.as_ref()
+    }
+
+    /// The parameters.
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// The model with other parameters.
+    pub fn map_network(mut self, f: impl FnOnce(Network) -> Network) -> Self {
+        self.update_network(f);
+        self
+    }
+
+    /// Replaces the parameters in place, for a training step.
+    pub fn update_network(&mut self, f: impl FnOnce(Network) -> Network) {
+        let empty = Network { encoder: None, head: Vec::new() };
+        self.network = f(std::mem::replace(&mut self.network, empty));
+    }
+
+    /// The same parameters without gradient tracking, for inference.
+    pub fn frozen(&self) -> Self {
+        let mut model = self.clone();
+        model.network = model.network.valid();
+        model
+    }
+
+    /// Prompts by name.
+    pub fn prompts(&self) -> &BTreeMap<String, String> {
+        &self.prompts
+    }
+
+    /// The prompt that is used where none is asked for.
+    pub fn default_prompt(&self) -> Option<&str> {
+        self.default_prompt.as_deref()
+    }
+
+    /// How two embeddings are compared.
+    pub fn similarity(&self) -> Similarity {
+        self.similarity
+    }
+
+    /// Tokenises texts, each after the named prompt (or the default one).
+    ///
+    /// # Errors
+    /// A prompt that the model does not have, or a model without an encoder.
+    pub fn tokenize<S: AsRef<str> + Sync>(&self, texts: &[S], prompt: Option<&str>) -> Result<Vec<Input>> {
+        let tower = self.text.as_ref().ok_or_else(|| {
+            Error::Setting("this model has no text encoder; it reads stored vectors".into())
+        })?;
+        let name = prompt.or(self.default_prompt.as_deref());
+        let prompt = match name {
+            None => "",
+            Some(name) => self.prompts.get(name).ok_or_else(|| {
+                let known: Vec<&str> = self.prompts.keys().map(String::as_str).collect();
+                Error::Setting(format!("the model has no prompt \"{name}\"; it has: {}", known.join(", ")))
+            })?,
+        };
+        let full: Vec<String> = texts
+            .iter()
+            .map(|text| {
+                let text = format!("{prompt}{}", text.as_ref());
+                if tower.lower_case { text.to_lowercase() } else { text }
+            })
+            .collect();
+        // The prompt alone, less the closing special token.
+        let prompt_tokens = if prompt.is_empty() {
+            0
+        } else {
+            tower.tokenizer.encode(prompt)?.ids.len().saturating_sub(1)
+        };
+        let filler = parameters_padding(&self.network);
+        let encoded = tower.tokenizer.encode_batch(&full)?;
+        Ok(encoded
+            .into_iter()
+            .map(|encoding| {
+                let mut ids = encoding.ids;
+                if ids.is_empty() {
+                    ids.push(filler);
+                }
+                Input::Tokens { prompt_tokens: prompt_tokens.min(ids.len()), ids }
+            })
+            .collect())
+    }
+
+    /// The embeddings `[B, dim]` of a batch: all tokenised texts, or all stored vectors.
+    ///
+    /// # Errors
+    /// A vector of another dimension than [`Self::input_dim`], or inputs of the wrong kind.
+    pub fn forward(&self, batch: &[&Input], pass: &Pass) -> Result<Tensor<2>> {
+        let device = self.device();
+        let mut texts: Vec<&[u32]> = Vec::new();
+        let mut prompts = Vec::new();
+        let mut vectors: Vec<f32> = Vec::new();
+        for input in batch {
+            match input {
+                Input::Tokens { ids, prompt_tokens } => {
+                    texts.push(ids);
+                    prompts.push(*prompt_tokens);
+                }
+                Input::Vector(vector) => {
+                    if vector.len() != self.input {
+                        return Err(Error::Dimension {
+                            what: "stored vector".into(),
+                            expected: self.input,
+                            found: vector.len(),
+                        });
+                    }
+                    vectors.extend_from_slice(vector);
+                }
+            }
+        }
+        let mut x = match (&self.network.encoder, &self.text) {
+            (Some(encoder), Some(tower)) if texts.len() == batch.len() => {
+                let layout = Layout::new(&texts.iter().map(|ids| ids.len()).collect::<Vec<_>>());
+                let states = encoder.forward(&texts, &layout, pass);
+                tower.pooling.forward(states, &layout, &prompts)
+            }
+            (None, _) if texts.is_empty() => {
+                Tensor::from_data(TensorData::new(vectors, [batch.len(), self.input]), &device)
+            }
+            (Some(_), _) => return Err(Error::Setting("this model reads texts, not stored vectors".into())),
+            _ => return Err(Error::Setting("this model reads stored vectors, not texts".into())),
+        };
+        for stage in &self.network.head {
+            x = stage.forward(x);
+        }
+        Ok(x)
+    }
+
+    /// Where the parameters are.
+    pub fn device(&self) -> Device {
+        self.network.devices().into_iter().next().unwrap_or_else(crate::cpu)
+    }
+
+    /// Embeddings of tokenised texts or stored vectors, row-major `[n, dim]`, in batches of similar length that hold
+    /// about `token_budget` tokens; `progress` is told how many are done.
+    pub fn embed(&self, inputs: &[Input], token_budget: usize, mut progress: impl FnMut(usize)) -> Result<Vec<f32>> {
+        let dim = self.dim();
+        let mut order: Vec<usize> = (0..inputs.len()).collect();
+        order.sort_by_key(|&i| (std::cmp::Reverse(inputs[i].tokens()), i));
+        let mut out = vec![0f32; inputs.len() * dim];
+        let (mut from, mut done) = (0, 0);
+        while from < order.len() {
+            let longest = inputs[order[from]].tokens();
+            let to = (from + (token_budget / longest).max(1)).min(order.len());
+            let batch: Vec<&Input> = order[from..to].iter().map(|&i| &inputs[i]).collect();
+            let data = self.forward(&batch, &Pass::inference())?.into_data();
+            let values = data.as_slice::<f32>().map_err(|e| Error::Setting(format!("{e:?}")))?;
+            for (row, &i) in order[from..to].iter().enumerate() {
+                out[i * dim..(i + 1) * dim].copy_from_slice(&values[row * dim..(row + 1) * dim]);
+            }
+            done += to - from;
+            progress(done);
+            from = to;
+        }
+        Ok(out)
+    }
+}
+
+/// What a text without any token is embedded as, for tokenizers that add no special tokens.
+fn parameters_padding(network: &Network) -> u32 {
+    network.encoder.as_ref().map_or(0, |encoder| encoder.config().padding)
+}
+
+/// The trainable and frozen parameters of a model, in order.
+impl SentenceEncoder {
+    /// Every parameter in the order of the network's definition.
+    pub fn parameters(&self) -> Vec<parameters::Parameter> {
+        parameters::list(&self.network)
+    }
+}

@@ -1,0 +1,191 @@
+//! Everything a run needs to go on as if it had never stopped.
+//!
+//! A checkpoint is a folder: `state.json`, `model.safetensors` (every parameter by path), `optimizer.safetensors` (two
+//! moments per trained parameter) and, once there has been a validation, `best.safetensors`. It is written beside the old
+//! one and put in its place by renaming. Batches and dropout are functions of (seed, step), so no generator state is
+//! needed.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use parallax_nn::folder::weights::{self, Weights};
+use parallax_nn::{SentenceEncoder, parameters};
+use serde::{Deserialize, Serialize};
+
+use crate::optimizer::{Moments, State};
+use crate::{Error, Result};
+
+/// Where a run stands.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Position {
+    /// Version of this format.
+    pub version: u32,
+    /// What identifies the run: data, model, settings and seed. Another run's checkpoint is refused.
+    pub fingerprint: String,
+    /// Steps taken.
+    pub step: u64,
+    /// Length of `metrics.jsonl`.
+    pub log_bytes: u64,
+    /// Value and step of the best validation.
+    pub best: Option<(f64, u64)>,
+    /// Validations since then.
+    pub stale: u64,
+    /// Sum of training seconds so far; not part of what is compared.
+    pub seconds: f64,
+}
+
+pub(crate) const VERSION: u32 = 1;
+
+/// Values of parameters by path.
+pub type Values = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
+
+/// Every parameter of a model by path.
+pub(crate) fn values(model: &SentenceEncoder) -> Values {
+    let mut values = Values::new();
+    parameters::read(model.network(), |path, shape, v| {
+        values.insert(path.into(), (shape.to_vec(), v.to_vec()));
+    });
+    values
+}
+
+fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Error + '_ {
+    move |source| Error::Io { path: path.to_owned(), source }
+}
+
+fn old(folder: &Path) -> PathBuf {
+    folder.with_extension("old")
+}
+
+/// Writes a checkpoint and puts it in the place of the one before.
+pub(crate) fn write(
+    folder: &Path,
+    position: &Position,
+    model: &SentenceEncoder,
+    state: &State,
+    best: Option<&Values>,
+) -> Result<()> {
+    let work = folder.with_extension("tmp");
+    if work.exists() {
+        fs::remove_dir_all(&work).map_err(io(&work))?;
+    }
+    fs::create_dir_all(&work).map_err(io(&work))?;
+    let tensors = |values: &Values| -> Vec<weights::Tensor> {
+        values.iter().map(|(path, (shape, v))| weights::Tensor::f32(path, shape, v)).collect()
+    };
+    weights::write(&work.join("model.safetensors"), &tensors(&values(model)))?;
+    let moments: Vec<weights::Tensor> = state
+        .moments
+        .iter()
+        .flat_map(|(path, m)| {
+            let shape = [m.first.len()];
+            [
+                weights::Tensor::f32(format!("{path}/first"), &shape, &m.first),
+                weights::Tensor::f32(format!("{path}/second"), &shape, &m.second),
+            ]
+        })
+        .collect();
+    weights::write(&work.join("optimizer.safetensors"), &moments)?;
+    if let Some(best) = best {
+        weights::write(&work.join("best.safetensors"), &tensors(best))?;
+    }
+    let path = work.join("state.json");
+    let text = serde_json::to_string_pretty(position).map_err(|e| io(&path)(e.into()))?;
+    fs::write(&path, text).map_err(io(&path))?;
+    // On disk before it takes the place of the old one.
+    for entry in fs::read_dir(&work).map_err(io(&work))? {
+        let path = entry.map_err(io(&work))?.path();
+        fs::File::open(&path).and_then(|file| file.sync_all()).map_err(io(&path))?;
+    }
+    let old = old(folder);
+    if old.exists() {
+        fs::remove_dir_all(&old).map_err(io(&old))?;
+    }
+    if folder.exists() {
+        fs::rename(folder, &old).map_err(io(folder))?;
+    }
+    fs::rename(&work, folder).map_err(io(folder))?;
+    if old.exists() {
+        fs::remove_dir_all(&old).map_err(io(&old))?;
+    }
+    Ok(())
+}
+
+/// Where the newest complete checkpoint is: a kill between the two renames leaves only the old one.
+pub fn find(folder: &Path) -> Option<PathBuf> {
+    [folder.to_owned(), old(folder)].into_iter().find(|path| path.join("state.json").exists())
+}
+
+/// Removes a checkpoint and what is left of unfinished ones.
+pub fn remove(folder: &Path) -> Result<()> {
+    for path in [folder.to_owned(), old(folder), folder.with_extension("tmp")] {
+        if path.exists() {
+            fs::remove_dir_all(&path).map_err(io(&path))?;
+        }
+    }
+    Ok(())
+}
+
+/// A checkpoint, read.
+pub(crate) struct Loaded {
+    pub position: Position,
+    pub model: SentenceEncoder,
+    pub state: State,
+    pub best: Option<Values>,
+}
+
+/// Reads a checkpoint into `model`, which must have the same parameters.
+pub(crate) fn read(folder: &Path, fingerprint: &str, model: SentenceEncoder) -> Result<Loaded> {
+    let bad = |path: &Path, what: String| Error::Checkpoint { path: path.to_owned(), what };
+    let at = folder.join("state.json");
+    let text = fs::read_to_string(&at).map_err(io(&at))?;
+    let position: Position = serde_json::from_str(&text).map_err(|e| bad(&at, e.to_string()))?;
+    if position.version != VERSION {
+        return Err(bad(&at, format!("has format {}, this program reads {VERSION}", position.version)));
+    }
+    if position.fingerprint != fingerprint {
+        return Err(bad(&at, "belongs to a run with other data, another model, other settings or another seed".into()));
+    }
+    let load = |name: &str| -> Result<Values> {
+        let weights = Weights::open_files(vec![folder.join(name)])?;
+        Ok(weights.read_all(false)?.into_iter().map(|(path, t)| (path, (t.shape, t.values))).collect())
+    };
+    let mut values = load("model.safetensors")?;
+    let model = restore(model, &mut values, &folder.join("model.safetensors"))?;
+    let mut moments: BTreeMap<String, Moments> = BTreeMap::new();
+    for (name, (_, values)) in load("optimizer.safetensors")? {
+        let path = folder.join("optimizer.safetensors");
+        let (parameter, which) = name.rsplit_once('/').ok_or_else(|| bad(&path, format!("tensor \"{name}\"")))?;
+        let entry = moments.entry(parameter.into()).or_default();
+        match which {
+            "first" => entry.first = values,
+            _ => entry.second = values,
+        }
+    }
+    for parameter in model.parameters() {
+        let n = parameter.len();
+        if moments.get(&parameter.path).is_some_and(|m| m.first.len() != n || m.second.len() != n) {
+            let path = folder.join("optimizer.safetensors");
+            return Err(bad(&path, format!("moments of \"{}\" have the wrong size", parameter.path)));
+        }
+    }
+    let best = if position.best.is_some() { Some(load("best.safetensors")?) } else { None };
+    let state = State { steps: position.step, moments };
+    Ok(Loaded { position, model, state, best })
+}
+
+/// Puts values into a model.
+pub(crate) fn restore(model: SentenceEncoder, values: &mut Values, path: &Path) -> Result<SentenceEncoder> {
+    for parameter in model.parameters() {
+        if values.get(&parameter.path).is_none_or(|(shape, _)| *shape != parameter.shape) {
+            return Err(Error::Checkpoint {
+                path: path.to_owned(),
+                what: format!("parameter \"{}\" is missing or has another shape", parameter.path),
+            });
+        }
+    }
+    Ok(model.map_network(|network| {
+        parameters::write(network, |path, _| values.remove(path).map(|(_, v)| v))
+    }))
+}

@@ -1,0 +1,76 @@
+use parallax_data::Sampler;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::optimizer::Optimizer;
+use crate::schedule::Schedule;
+
+/// How a model is trained: the `[train]` table of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Training {
+    /// Passes over the training rows.
+    pub epochs: u64,
+    /// Stops after so many steps, whatever `epochs` says.
+    pub max_steps: Option<u64>,
+    /// Rows (or pairs) per step.
+    pub batch_size: usize,
+    /// How batches are drawn.
+    pub sampler: Option<Sampler>,
+    /// The optimiser.
+    pub optimizer: Optimizer,
+    /// How the learning rate changes over the run.
+    pub schedule: Schedule,
+    /// Gradients are scaled so that their norm over all parameters is at most this. Off where it is not given.
+    pub clip_norm: Option<f64>,
+    /// Parts of the network that are not trained: dotted prefixes of parameter paths, such as `encoder.embeddings`.
+    pub freeze: Vec<String>,
+    /// Parts of the network with a rate or decay of their own; the first that matches a parameter counts.
+    pub groups: Vec<Group>,
+    /// Whether dropout is applied, with the probabilities of the model's own configuration.
+    pub dropout: bool,
+    /// Steps between validations; once an epoch where it is not given.
+    pub validate_every: Option<u64>,
+    /// The measure that decides which step was best.
+    pub validate_with: String,
+    /// Ends the run after so many validations without improvement. Off where it is not given.
+    pub patience: Option<u64>,
+    /// Whether the weights of the best validation are kept instead of the last ones.
+    pub keep_best: bool,
+    /// Steps between checkpoints; once an epoch where it is not given. Ctrl-C writes one in any case.
+    pub checkpoint_every: Option<u64>,
+}
+
+/// A part of the network with settings of its own.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Group {
+    /// Dotted prefix of parameter paths, such as `head`.
+    pub parameters: String,
+    /// Peak learning rate.
+    pub lr: Option<f64>,
+    /// Weight decay.
+    pub weight_decay: Option<f64>,
+}
+
+impl Default for Training {
+    fn default() -> Self {
+        Training {
+            epochs: 1,
+            max_steps: None,
+            batch_size: 128,
+            sampler: None,
+            optimizer: Optimizer::default(),
+            schedule: Schedule::default(),
+            clip_norm: None,
+            freeze: Vec::new(),
+            groups: Vec::new(),
+            dropout: true,
+            validate_every: None,
+            validate_with: "map@r".into(),
+            patience: None,
+            keep_best: true,
+            checkpoint_every: None,
+        }
+    }
+}

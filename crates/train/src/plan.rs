@@ -1,0 +1,164 @@
+//! What a run will do and cost, said before its first step.
+
+use std::fmt;
+use std::time::Instant;
+
+use parallax_metric::{Layout, LossConfig};
+use parallax_nn::SentenceEncoder;
+use serde::Serialize;
+
+use crate::optimizer::State;
+use crate::{Result, Trainer};
+
+/// What will be trained, on how many negatives, and the estimated cost.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Plan {
+    /// (part of the network, parameters trained, parameters in all).
+    pub parts: Vec<(String, usize, usize)>,
+    /// Steps still to take.
+    pub steps: u64,
+    /// Steps of an epoch.
+    pub steps_per_epoch: u64,
+    /// Rows of a batch.
+    pub batch_size: usize,
+    /// Negatives that each anchor meets in a batch, on average, before mining.
+    pub negatives_per_anchor: f64,
+    /// Estimated peak memory of the process in bytes, where the system tells.
+    pub memory: Option<u64>,
+    /// Estimated seconds, validations included.
+    pub seconds: f64,
+    /// Tokens of an average batch (for stored vectors: vectors).
+    pub tokens_per_batch: f64,
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let millions = |n: usize| format!("{:.2} M", n as f64 / 1e6);
+        let (trained, all) = self.parts.iter().fold((0, 0), |sum, part| (sum.0 + part.1, sum.1 + part.2));
+        write!(f, "trained: {} of {} parameters", millions(trained), millions(all))?;
+        let parts: Vec<String> =
+            self.parts.iter().map(|(name, trained, all)| format!("{name} {} of {}", millions(*trained), millions(*all))).collect();
+        writeln!(f, " ({})", parts.join(", "))?;
+        writeln!(
+            f,
+            "batches: {} rows, {:.0} tokens on average; {} steps, {} an epoch",
+            self.batch_size, self.tokens_per_batch, self.steps, self.steps_per_epoch
+        )?;
+        writeln!(f, "effective negatives per anchor: {:.1}", self.negatives_per_anchor)?;
+        if let Some(memory) = self.memory {
+            writeln!(f, "estimated peak memory: {:.2} GiB", memory as f64 / f64::from(1 << 30))?;
+        }
+        write!(f, "estimated time: {}", duration(self.seconds))
+    }
+}
+
+/// Seconds for a person: `42 s`, `3 min 20 s`, `2 h 05 min`.
+pub fn duration(seconds: f64) -> String {
+    let s = seconds.max(0.0).round() as u64;
+    match s {
+        0..60 => format!("{seconds:.1} s"),
+        60..3600 => format!("{} min {:02} s", s / 60, s % 60),
+        _ => format!("{} h {:02} min", s / 3600, s % 3600 / 60),
+    }
+}
+
+/// Highest resident memory of this process so far, in bytes, where the system tells.
+pub fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib * 1024)
+}
+
+/// Batches looked at for the average.
+const SAMPLED: usize = 24;
+
+/// Computes some batches of the coming epoch, the largest of those looked at among them, and one optimiser step on a
+/// copy, and throws the results away. Nothing of the run's state changes.
+pub(crate) fn probe(trainer: &Trainer<'_>, model: &SentenceEncoder, from: u64) -> Result<Plan> {
+    let per_epoch = trainer.batches.batches_per_epoch() as u64;
+    let batches = trainer.batches.batches(from / per_epoch);
+    let stride = batches.len().div_ceil(SAMPLED);
+    let mut sizes: Vec<(usize, &[u32])> = Vec::new();
+    for rows in batches.iter().step_by(stride) {
+        let examples = trainer.examples.fetch(rows)?;
+        let tokens = examples.iter().map(|e| {
+            e.anchor.tokens()
+                + e.positive.as_ref().map_or(0, |p| p.tokens())
+                + e.negatives.iter().map(|(n, _)| n.tokens()).sum::<usize>()
+        });
+        sizes.push((tokens.sum(), rows));
+    }
+    let mean = sizes.iter().map(|s| s.0).sum::<usize>() as f64 / sizes.len() as f64;
+    sizes.sort_by_key(|s| s.0);
+    let steps = trainer.steps() - from;
+    let (mut tokens, mut seconds, mut update) = (0, 0.0, 0.0);
+    // The first computation warms up; with few steps to take, the estimate must not cost more than the run.
+    let chosen = [sizes[sizes.len() / 2], sizes[sizes.len() / 2], sizes[sizes.len() - 1]];
+    let chosen = if steps > 8 { &chosen[..] } else { &chosen[1..] };
+    for (at, (_, rows)) in chosen.iter().enumerate() {
+        let begun = Instant::now();
+        let computed = trainer.compute(model, rows, from)?;
+        if at > 0 || chosen.len() == 1 {
+            tokens += computed.tokens;
+            seconds += begun.elapsed().as_secs_f64();
+        }
+        if at + 1 == chosen.len() {
+            let begun = Instant::now();
+            let mut state = State::default();
+            trainer.apply(&mut model.clone(), &mut state, computed.gradients, from, false)?;
+            update = begun.elapsed().as_secs_f64();
+        }
+    }
+    let step_seconds = seconds / tokens.max(1) as f64 * mean + update;
+    let validations = match (trainer.validate, trainer.config.validate_every) {
+        (None, _) => 0,
+        (_, Some(every)) => steps.div_ceil(every),
+        (_, None) => steps.div_ceil(per_epoch),
+    };
+    let mut parts: Vec<(String, usize, usize)> = Vec::new();
+    for parameter in model.parameters() {
+        let name = parameter.path.split('.').next().unwrap_or_default();
+        if parts.last().is_none_or(|last| last.0 != name) {
+            parts.push((name.into(), 0, 0));
+        }
+        if let Some(last) = parts.last_mut() {
+            last.1 += if parameter.trainable { parameter.len() } else { 0 };
+            last.2 += parameter.len();
+        }
+    }
+    Ok(Plan {
+        parts,
+        steps,
+        steps_per_epoch: per_epoch,
+        batch_size: batches.first().map_or(0, Vec::len),
+        negatives_per_anchor: negatives(trainer, batches.first().map_or(&[], Vec::as_slice))?,
+        memory: peak_memory(),
+        seconds: step_seconds * steps as f64 + trainer.validation_seconds * validations as f64,
+        tokens_per_batch: mean,
+    })
+}
+
+/// Counted on a batch: references that are of another class than the anchor.
+fn negatives(trainer: &Trainer<'_>, rows: &[u32]) -> Result<f64> {
+    if trainer.examples.paired() && matches!(trainer.objective.loss, LossConfig::MultipleNegativesRanking(_)) {
+        let hard = trainer.examples.fetch(rows)?.iter().map(|e| e.negatives.len()).sum();
+        return Ok(Layout::Pairs { batch: rows.len(), hard_negatives: hard }.negatives_per_anchor() as f64);
+    }
+    let labels: Vec<u32> = rows.iter().map(|&row| trainer.examples.labels()[row as usize]).collect();
+    let mut counts = std::collections::HashMap::new();
+    labels.iter().for_each(|label| *counts.entry(label).or_insert(0usize) += 1);
+    let own: usize = counts.values().map(|n| n * n).sum();
+    Ok(labels.len() as f64 - own as f64 / labels.len().max(1) as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::duration;
+
+    #[test]
+    fn durations_read_well() {
+        assert_eq!(duration(3.21), "3.2 s");
+        assert_eq!(duration(200.4), "3 min 20 s");
+        assert_eq!(duration(7500.0), "2 h 05 min");
+    }
+}

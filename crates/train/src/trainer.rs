@@ -1,0 +1,400 @@
+//! The loop.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use parallax_data::sampler::Batches;
+use parallax_metric::Objective;
+use parallax_nn::{Pass, SentenceEncoder, parameters};
+use parallax_random::Key;
+use serde_json::{Value, json};
+
+use crate::checkpoint::{self, Position, Values};
+use crate::log::Log;
+use crate::optimizer::{State, squared_norm};
+use crate::plan::{Plan, probe};
+use crate::step::{self, Computed};
+use crate::{Error, Examples, Result, Training};
+
+/// What a run tells while it goes on.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// What is about to happen, before the first step.
+    Plan(Plan),
+    /// A step was taken.
+    Step {
+        /// Steps taken.
+        step: u64,
+        /// Steps of the whole run.
+        steps: u64,
+        /// Epoch, from 1.
+        epoch: u64,
+        /// The loss of the batch.
+        loss: f64,
+        /// The learning rate.
+        lr: f64,
+        /// Texts (or vectors) per second since the run (or its resumption) began.
+        rate: f64,
+        /// Seconds left, by that rate.
+        left: f64,
+    },
+    /// A validation was made.
+    Validation {
+        /// Steps taken.
+        step: u64,
+        /// The measure that decides.
+        measure: String,
+        /// Its value.
+        value: f64,
+        /// Whether it is the best so far.
+        best: bool,
+    },
+    /// Something worth knowing.
+    Message(String),
+}
+
+/// The measures of a validation, by name.
+pub type Measures = Vec<(String, f64)>;
+
+/// A run: a model, what it learns from and how.
+pub struct Trainer<'a> {
+    /// The objective.
+    pub objective: &'a Objective,
+    /// Settings.
+    pub config: &'a Training,
+    /// The rows.
+    pub examples: &'a dyn Examples,
+    /// Which rows make which batch.
+    pub batches: &'a Batches,
+    /// Measures a model on the validation part; `None` where there is none.
+    pub validate: Option<&'a dyn Fn(&SentenceEncoder) -> Result<Measures>>,
+    /// Seconds that one validation takes, for the estimate.
+    pub validation_seconds: f64,
+    /// The run's key.
+    pub key: Key,
+    /// Set from outside to end the run after the current step.
+    pub stop: &'a AtomicBool,
+    /// The run's folder: `metrics.jsonl` and `checkpoint/`.
+    pub folder: &'a Path,
+    /// What identifies the run.
+    pub fingerprint: String,
+}
+
+/// What came out.
+pub struct Trained {
+    /// The model: that of the best validation, or of the last step.
+    pub model: SentenceEncoder,
+    /// Steps taken.
+    pub steps: u64,
+    /// Seconds in training, validations included, over all parts of an interrupted run.
+    pub seconds: f64,
+    /// Texts (or vectors) trained on per second.
+    pub rate: f64,
+    /// Value and step of the best validation.
+    pub best: Option<(f64, u64)>,
+    /// What was estimated before the first step.
+    pub plan: Plan,
+    /// Whether the run was stopped before its end; a checkpoint is there.
+    pub interrupted: bool,
+}
+
+struct Progress {
+    model: SentenceEncoder,
+    state: State,
+    position: Position,
+    best: Option<Values>,
+}
+
+impl Trainer<'_> {
+    /// Steps of the whole run.
+    pub fn steps(&self) -> u64 {
+        let all = self.config.epochs * self.batches.batches_per_epoch() as u64;
+        self.config.max_steps.map_or(all, |most| most.min(all))
+    }
+
+    /// Where checkpoints stand.
+    pub fn checkpoint(&self) -> PathBuf {
+        self.folder.join("checkpoint")
+    }
+
+    /// # Errors
+    /// Settings out of range, before anything else happens.
+    pub fn check(&self) -> Result<()> {
+        self.config.optimizer.check()?;
+        self.config.schedule.check()?;
+        self.objective.check()?;
+        if self.steps() == 0 {
+            return Err(Error::Setting("train.epochs and train.max_steps leave no step to take".into()));
+        }
+        if let Some(clip) = self.config.clip_norm.filter(|c| !(c.is_finite() && *c > 0.0)) {
+            return Err(Error::Setting(format!("train.clip_norm = {clip} must be above 0")));
+        }
+        for (name, value) in [
+            ("validate_every", self.config.validate_every),
+            ("checkpoint_every", self.config.checkpoint_every),
+            ("patience", self.config.patience),
+        ] {
+            if value == Some(0) {
+                return Err(Error::Setting(format!("train.{name} must be at least 1")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Marks what is trained, and refuses patterns that match nothing.
+    fn prepare(&self, model: SentenceEncoder) -> Result<SentenceEncoder> {
+        let paths: Vec<String> = model.parameters().into_iter().map(|p| p.path).collect();
+        let known = |pattern: &str| paths.iter().any(|path| parameters::matches(pattern, path));
+        let groups = self.config.groups.iter().map(|group| ("train.groups", &group.parameters));
+        for (setting, pattern) in self.config.freeze.iter().map(|p| ("train.freeze", p)).chain(groups) {
+            if !known(pattern) {
+                let mut parts: Vec<&str> = paths.iter().filter_map(|path| path.split('.').next()).collect();
+                parts.dedup();
+                return Err(Error::Setting(format!(
+                    "{setting}: no parameter begins with \"{pattern}\" (the model has {})",
+                    parts.join(", ")
+                )));
+            }
+        }
+        let frozen = |path: &str| self.config.freeze.iter().any(|pattern| parameters::matches(pattern, path));
+        if paths.iter().all(|path| frozen(path)) {
+            return Err(Error::Setting("train.freeze leaves nothing to train".into()));
+        }
+        let device = model.device().autodiff();
+        Ok(model.map_network(|network| parameters::prepare(network, &device, |path| !frozen(path))))
+    }
+
+    /// Trains, from the beginning or from the checkpoint in the folder.
+    ///
+    /// # Errors
+    /// Settings that do not fit, a checkpoint of another run, rows that cannot be read, values that are not finite.
+    pub fn run(&self, model: SentenceEncoder, resume: bool, tell: &mut dyn FnMut(Event)) -> Result<Trained> {
+        self.check()?;
+        let model = self.prepare(model)?;
+        let found = if resume { checkpoint::find(&self.checkpoint()) } else { None };
+        let mut progress = match &found {
+            Some(path) => {
+                let loaded = checkpoint::read(path, &self.fingerprint, model)?;
+                tell(Event::Message(format!("going on after step {}", loaded.position.step)));
+                Progress { model: loaded.model, state: loaded.state, position: loaded.position, best: loaded.best }
+            }
+            None => {
+                let position = Position {
+                    version: checkpoint::VERSION,
+                    fingerprint: self.fingerprint.clone(),
+                    ..Position::default()
+                };
+                Progress { model, state: State::default(), position, best: None }
+            }
+        };
+        let mut log = Log::open(&self.folder.join("metrics.jsonl"), progress.position.log_bytes)?;
+        let plan = probe(self, &progress.model, progress.position.step)?;
+        tell(Event::Plan(plan.clone()));
+
+        let (steps, per_epoch) = (self.steps(), self.batches.batches_per_epoch() as u64);
+        let (before, start) = (progress.position.seconds, Instant::now());
+        let first = progress.position.step;
+        let (mut interrupted, mut done) = (false, 0);
+        let mut order: (u64, Vec<Vec<u32>>) = (u64::MAX, Vec::new());
+        while progress.position.step < steps {
+            let step = progress.position.step;
+            let epoch = step / per_epoch;
+            if order.0 != epoch {
+                order = (epoch, self.batches.batches(epoch));
+            }
+            let rows = &order.1[(step % per_epoch) as usize];
+            let begun = Instant::now();
+            let (loss, line) = self.step(&mut progress, rows, step, tell)?;
+            done += rows.len();
+            progress.position.step += 1;
+            progress.state.steps = progress.position.step;
+            let taken = progress.position.step;
+            let elapsed = start.elapsed().as_secs_f64();
+            log.line(&with(line, "seconds", begun.elapsed().as_secs_f64()))?;
+            tell(Event::Step {
+                step: taken,
+                steps,
+                epoch: epoch + 1,
+                loss,
+                lr: self.rate(None, step),
+                rate: done as f64 / elapsed,
+                left: elapsed / (taken - first) as f64 * (steps - taken) as f64,
+            });
+
+            let epoch_ends = taken.is_multiple_of(per_epoch) || taken == steps;
+            let due = |every: Option<u64>| every.map_or(epoch_ends, |n| taken.is_multiple_of(n) || taken == steps);
+            let mut stop = false;
+            if due(self.config.validate_every)
+                && let Some(validate) = self.validate
+            {
+                stop = self.validation(&mut progress, validate, &mut log, tell)?;
+            }
+            progress.position.seconds = before + start.elapsed().as_secs_f64();
+            progress.position.log_bytes = log.bytes();
+            interrupted = self.stop.load(Ordering::Relaxed) && taken < steps && !stop;
+            if interrupted || (due(self.config.checkpoint_every) && taken < steps && !stop) {
+                let Progress { model, state, position, best } = &progress;
+                checkpoint::write(&self.checkpoint(), position, model, state, best.as_ref())?;
+            }
+            if interrupted || stop {
+                break;
+            }
+        }
+        let (steps, best, seconds) = (progress.position.step, progress.position.best, progress.position.seconds);
+        let elapsed = start.elapsed().as_secs_f64();
+        let mut model = progress.model;
+        if let (false, true, Some(mut values)) = (interrupted, self.config.keep_best, progress.best) {
+            model = checkpoint::restore(model, &mut values, &self.checkpoint())?;
+        }
+        let rate = done as f64 / elapsed.max(1e-9);
+        Ok(Trained { model: model.frozen(), steps, seconds, rate, best, plan, interrupted })
+    }
+
+    /// The learning rate of a parameter (or of those without a group) at a step from 0.
+    pub(crate) fn rate(&self, path: Option<&str>, step: u64) -> f64 {
+        let group = path.and_then(|path| self.group(path));
+        let peak = group.and_then(|g| g.lr).unwrap_or(self.config.optimizer.adamw().lr);
+        peak * self.config.schedule.factor(step, self.steps())
+    }
+
+    fn group(&self, path: &str) -> Option<&crate::Group> {
+        self.config.groups.iter().find(|group| parameters::matches(&group.parameters, path))
+    }
+
+    fn pass(&self, step: u64) -> Pass {
+        if self.config.dropout { Pass::training(self.key.named("dropout").at(step)) } else { Pass::inference() }
+    }
+
+    /// Forward and backward of some rows as they would be at `step`.
+    pub(crate) fn compute(&self, model: &SentenceEncoder, rows: &[u32], step: u64) -> Result<Computed> {
+        let examples = self.examples.fetch(rows)?;
+        let all = self.examples.labels();
+        let labels: Vec<u32> = rows.iter().map(|&row| all[row as usize]).collect();
+        step::compute(model, self.objective, &examples, &labels, &self.pass(step), step + 1)
+    }
+
+    fn step(
+        &self,
+        progress: &mut Progress,
+        rows: &[u32],
+        step: u64,
+        tell: &mut dyn FnMut(Event),
+    ) -> Result<(f64, Value)> {
+        let computed = self.compute(&progress.model, rows, step)?;
+        let (value, stats, moved) = (computed.value, computed.stats, computed.moved);
+        let first = step == 0 && moved;
+        let applied = self.apply(&mut progress.model, &mut progress.state, computed.gradients, step, first)?;
+        if !applied.still.is_empty() {
+            tell(Event::Message(format!("the first step left these parameters where they were: {}", applied.still.join(", "))));
+        }
+        let line = json!({
+            "step": step + 1,
+            "epoch": step / self.batches.batches_per_epoch() as u64 + 1,
+            "loss": value,
+            "lr": self.rate(None, step),
+            "gradient_norm": applied.norm,
+            "positive_pairs": stats.positive_pairs,
+            "negative_pairs": stats.negative_pairs,
+            "mined_positive": stats.mined_positive,
+            "mined_negative": stats.mined_negative,
+            "masked_false_negatives": stats.masked_false_negatives,
+            "active": stats.active,
+        });
+        Ok((value, line))
+    }
+
+    /// One optimiser step.
+    ///
+    /// # Errors
+    /// A gradient that is not finite, or a parameter that is to be trained and has none.
+    pub(crate) fn apply(
+        &self,
+        model: &mut SentenceEncoder,
+        state: &mut State,
+        mut gradients: burn::tensor::Gradients,
+        step: u64,
+        check: bool,
+    ) -> Result<Applied> {
+        let mut failed = None;
+        let mut scale = 1.0;
+        let mut norm = 0.0;
+        if let Some(most) = self.config.clip_norm {
+            parameters::gradients(model.network(), &gradients, |_, g| norm += squared_norm(g));
+            scale = (most / (norm.sqrt() + 1e-6)).min(1.0) as f32;
+            norm = 0.0;
+        }
+        let adamw = self.config.optimizer.adamw();
+        let mut still = Vec::new();
+        model.update_network(|network| {
+            parameters::update(network, &mut gradients, |path, values, gradient| {
+                let Some(gradient) = gradient else {
+                    failed.get_or_insert(Error::Setting(format!(
+                        "parameter \"{path}\" is to be trained but does not reach the loss"
+                    )));
+                    return;
+                };
+                let square = squared_norm(gradient);
+                if !square.is_finite() {
+                    failed.get_or_insert(Error::NotFinite { step: step + 1, what: format!("the gradient of \"{path}\"") });
+                    return;
+                }
+                norm += square;
+                let decay = self.group(path).and_then(|g| g.weight_decay).unwrap_or(adamw.weight_decay);
+                let moments = state.moments.entry(path.into()).or_default();
+                let before = check.then(|| values.to_vec());
+                adamw.update(self.rate(Some(path), step), decay, step + 1, scale, values, gradient, moments);
+                if before.is_some_and(|before| before == values) {
+                    still.push(path.to_owned());
+                }
+            })
+        });
+        failed.map_or(Ok(Applied { norm: norm.sqrt(), still }), Err)
+    }
+
+    /// Returns whether the run should end.
+    fn validation(
+        &self,
+        progress: &mut Progress,
+        validate: &dyn Fn(&SentenceEncoder) -> Result<Measures>,
+        log: &mut Log,
+        tell: &mut dyn FnMut(Event),
+    ) -> Result<bool> {
+        let measures = validate(&progress.model.frozen())?;
+        let name = &self.config.validate_with;
+        let value = measures.iter().find(|(measure, _)| measure == name).map(|(_, value)| *value).ok_or_else(|| {
+            let known: Vec<&str> = measures.iter().map(|(measure, _)| measure.as_str()).collect();
+            Error::Setting(format!("train.validate_with = \"{name}\" is not measured ({})", known.join(", ")))
+        })?;
+        let step = progress.position.step;
+        let better = progress.position.best.is_none_or(|(best, _)| value > best);
+        let map: serde_json::Map<String, Value> = measures.into_iter().map(|(m, v)| (m, v.into())).collect();
+        log.line(&json!({ "step": step, "validation": map, "best": better }))?;
+        tell(Event::Validation { step, measure: name.clone(), value, best: better });
+        if better {
+            progress.position.best = Some((value, step));
+            progress.position.stale = 0;
+            progress.best = Some(checkpoint::values(&progress.model));
+        } else {
+            progress.position.stale += 1;
+        }
+        let stop = self.config.patience.is_some_and(|patience| progress.position.stale >= patience);
+        if stop {
+            tell(Event::Message(format!("no better {name} in {} validations: the run ends here", progress.position.stale)));
+        }
+        Ok(stop)
+    }
+}
+
+/// What an optimiser step did.
+pub(crate) struct Applied {
+    /// Norm of the gradient before clipping.
+    pub norm: f64,
+    /// Parameters that did not move, where that was checked.
+    pub still: Vec<String>,
+}
+
+fn with(mut line: Value, name: &str, value: f64) -> Value {
+    line[name] = value.into();
+    line
+}
