@@ -184,7 +184,7 @@ impl Form {
         match self {
             Form::Euclidean { power: 2.0 } => T::ONE,
             Form::SignalToNoise => T::ONE / n,
-            _ if !(s > T::ZERO) => T::ZERO,
+            _ if s <= T::ZERO => T::ZERO,
             Form::Euclidean { power: 1.0 } => T::of(0.5) / s,
             Form::Euclidean { power } => T::of(0.5 * power) * s.powf(T::of(1.0 - 2.0 / power)),
             Form::Product | Form::Differences { .. } => T::ZERO,

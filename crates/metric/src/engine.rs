@@ -20,6 +20,7 @@ use rayon::prelude::*;
 use crate::distance::{DistanceConfig, Form, add_difference, of_differences, slope_differences, squared};
 use crate::frame::Frame;
 use crate::miner::MinerConfig;
+use crate::objective::MinedPairs;
 use crate::reducer::ReducerConfig;
 use crate::relation::{Candidates, Relation};
 use crate::row::{MAX_CHANNELS, Pairs, Row, RowLoss, Slopes, Tally};
@@ -166,11 +167,11 @@ impl<T: Real> Problem<'_, T> {
         Outcome { value, dx, dr, account, channels: values }
     }
 
-    /// The pairs that reach the loss: (anchor, reference), positives and negatives, in order.
-    pub(crate) fn pairs(&self) -> (Vec<(u32, u32)>, Vec<(u32, u32)>) {
+    /// The pairs that reach the loss, in order.
+    pub(crate) fn pairs(&self) -> MinedPairs {
         let (b, r) = (self.x.rows(), self.r.rows());
         if r == 0 {
-            return (Vec::new(), Vec::new());
+            return MinedPairs::default();
         }
         let mut scratch = Scratch::new(r);
         let mut tile = vec![T::ZERO; self.tiling.block * r];
@@ -186,7 +187,7 @@ impl<T: Real> Problem<'_, T> {
                 negatives.extend(scratch.negatives.columns().iter().map(|&c| (anchor, c)));
             }
         }
-        (positives, negatives)
+        MinedPairs { positives, negatives }
     }
 
     fn nothing(&self, account: Account, want_dr: bool) -> Outcome<T> {
@@ -305,6 +306,18 @@ impl<T: Real> Problem<'_, T> {
     fn distances(&self, i: usize, s: &mut [T], scratch: &mut Scratch<T>) {
         let form = self.distance.form();
         match form {
+            Form::Product if self.distance.norm().is_some() => {
+                // Rows of length 1: s = 1 − d²/2 keeps the digits of 1 − s, so that coincident rows have similarity 1.
+                let limit = T::of(1.0 - NEAR);
+                let near = s.iter().map(|&s| u32::from(s > limit)).sum::<u32>();
+                let itself = self.relation.itself(i);
+                if near > u32::from(itself.is_some_and(|j| s[j] > limit)) {
+                    for (j, s) in s.iter_mut().enumerate().filter(|(j, s)| **s > limit && itself != Some(*j))
+                    {
+                        *s = T::ONE - T::of(0.5) * squared(self.x.row(i), self.r.row(j));
+                    }
+                }
+            }
             Form::Product => {}
             Form::Differences { p, power } => {
                 let x = self.x.row(i);

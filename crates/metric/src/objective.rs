@@ -246,8 +246,7 @@ impl Objective {
         let distance = self.distance();
         let frames = Frames::new(batch, &distance)?;
         let problem = frames.problem(batch, &distance, self.miner.as_ref(), TILE_BYTES);
-        let (positives, negatives) = problem.pairs();
-        Ok(MinedPairs { positives, negatives })
+        Ok(problem.pairs())
     }
 }
 

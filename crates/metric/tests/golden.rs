@@ -7,6 +7,14 @@ use parallax_kernels::Real;
 use parallax_metric::{Batch, DistanceConfig, LossConfig, MinerConfig, Objective, Own, Refs};
 use serde_json::{Value, json};
 
+/// Cases whose reference is wrong, and the right value.
+///
+/// In this one a positive pair of two identical rows has similarity 1 and costs nothing at margin 1. In the reference
+/// the norm's rounding leaves 1.1e-16 for one class of such pairs, which its mean over non-zero pairs then counts: 12
+/// non-zero positive pairs instead of 10.
+const DIFFERENCES: [(&str, f64); 1] =
+    [("contrastive_similarity/cosine/duplicates/53", 0.540_365_993_221_508_4)];
+
 fn golden(name: &str) -> Option<Vec<Value>> {
     let folder = std::env::var_os("PARALLAX_GOLDEN").map_or_else(
         || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/golden")),
@@ -84,12 +92,22 @@ fn losses() {
     let mut ran: BTreeMap<String, (usize, f64, f64)> = BTreeMap::new();
     let mut missing: BTreeMap<String, usize> = BTreeMap::new();
     let mut failed = Vec::new();
+    let mut known = 0;
     for case in &cases {
         let name = case["loss"].as_str().expect("a loss");
         let Ok(loss) = serde_json::from_value::<LossConfig>(tagged(name, &case["params"])) else {
             *missing.entry(name.into()).or_default() += 1;
             continue;
         };
+        if let Some((_, value)) = DIFFERENCES.iter().find(|(name, _)| case["case"] == *name) {
+            known += 1;
+            let (x, dim) = matrix::<f64>(&case["embeddings"]);
+            let objective = Objective { distance: distance(case), ..loss.into() };
+            let batch = Batch { x: &x, dim, labels: &labels(&case["labels"]), refs: None };
+            let found = objective.evaluate(&batch, false).expect("a valid case").value;
+            assert!((found - value).abs() < 1e-12, "{}: {found}, not {value}", case["case"]);
+            continue;
+        }
         let (double, single) = (loss_error::<f64>(case, loss.clone()), loss_error::<f32>(case, loss));
         if double > 1e-7 || single > 1e-4 {
             failed.push(format!("{}: f64 {double:.1e}, f32 {single:.1e}", case["case"]));
@@ -100,12 +118,13 @@ fn losses() {
     for (name, (count, double, single)) in &ran {
         println!("{name}: {count} cases, largest error f64 {double:.1e}, f32 {single:.1e}");
     }
+    println!("known differences: {known}");
     println!("not implemented yet: {missing:?}");
     assert!(failed.is_empty(), "{}", failed.join("\n"));
     let counts = |name: &str| ran.get(name).map_or(0, |r| r.0);
     assert_eq!(
         ["contrastive", "ntxent", "supcon", "multi_similarity"].map(counts),
-        [61, 13, 6, 13],
+        [61 - DIFFERENCES.len(), 13, 6, 13],
         "every case of an implemented loss ran"
     );
 }

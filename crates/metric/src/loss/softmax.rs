@@ -7,7 +7,7 @@ use parallax_kernels::Real;
 pub(super) fn log_sum_exp<T: Real>(s: &[T], scale: T, shift: T, one: bool, weights: &mut [T]) -> T {
     let start = if one { T::ZERO } else { T::NEG_INFINITY };
     let top = s.iter().fold(start, |top, &s| top.max(scale * (s - shift)));
-    if !(top > T::NEG_INFINITY) {
+    if top == T::NEG_INFINITY {
         return top;
     }
     for (weight, &s) in weights.iter_mut().zip(s) {
