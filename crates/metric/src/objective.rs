@@ -388,8 +388,8 @@ impl<'a, T: Real> Frames<'a, T> {
     ) -> Problem<'p, T> {
         let r = self.r.as_ref().unwrap_or(&self.x);
         let relation = match batch.refs {
-            None => Relation { labels: batch.labels, columns: batch.labels, rule: Rule::Itself },
-            Some(refs) => Relation { labels: batch.labels, columns: refs.labels, rule: Rule::Own(refs.own) },
+            None => Relation::new(batch.labels, batch.labels, Rule::Itself),
+            Some(refs) => Relation::new(batch.labels, refs.labels, Rule::Own(refs.own)),
         };
         let tiling = Tiling::new(self.x.rows(), r.rows(), size_of::<T>(), tile_bytes);
         Problem { dim: batch.dim, x: &self.x, r, relation, distance, miner, tiling }

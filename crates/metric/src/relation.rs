@@ -17,11 +17,12 @@ pub enum Own<'a> {
 }
 
 /// The relations of a batch.
-#[derive(Clone, Copy)]
 pub(crate) struct Relation<'a> {
-    pub(crate) labels: &'a [u32],
-    pub(crate) columns: &'a [u32],
-    pub(crate) rule: Rule<'a>,
+    labels: &'a [u32],
+    columns: &'a [u32],
+    /// Columns by label, and in order within a label.
+    by_label: Vec<u32>,
+    rule: Rule<'a>,
 }
 
 /// [`Own`], and the case of a batch that is its own reference set.
@@ -40,10 +41,14 @@ pub(crate) struct Candidates<T> {
 }
 
 impl<T: Real> Candidates<T> {
-    /// Room for `columns` entries, and one more for the last entry that `offer` does not keep.
+    /// Room for `columns` entries.
     pub(crate) fn new(columns: usize) -> Self {
-        let room = columns + 1;
-        Candidates { column: vec![0; room], value: vec![T::ZERO; room], slope: vec![T::ZERO; room], len: 0 }
+        Candidates {
+            column: vec![0; columns],
+            value: vec![T::ZERO; columns],
+            slope: vec![T::ZERO; columns],
+            len: 0,
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -68,12 +73,20 @@ impl<T: Real> Candidates<T> {
         (&self.column[..self.len], &self.value[..self.len], &mut self.slope[..self.len])
     }
 
-    /// Writes an entry and keeps it if `keep`; the write is unconditional so that the loop has no branch.
-    #[inline(always)]
-    fn offer(&mut self, column: usize, value: T, keep: bool) {
+    #[inline]
+    fn push(&mut self, column: usize, value: T) {
         self.column[self.len] = column as u32;
         self.value[self.len] = value;
-        self.len += usize::from(keep);
+        self.len += 1;
+    }
+
+    /// Appends the columns from `first` with their values.
+    #[inline]
+    fn extend(&mut self, first: usize, values: &[T]) {
+        let to = self.len..self.len + values.len();
+        self.value[to.clone()].copy_from_slice(values);
+        self.column[to.clone()].iter_mut().zip(first as u32..).for_each(|(to, column)| *to = column);
+        self.len = to.end;
     }
 
     /// Keeps the entries whose value passes.
@@ -89,7 +102,13 @@ impl<T: Real> Candidates<T> {
     }
 }
 
-impl Relation<'_> {
+impl<'a> Relation<'a> {
+    pub(crate) fn new(labels: &'a [u32], columns: &'a [u32], rule: Rule<'a>) -> Self {
+        let mut by_label: Vec<u32> = (0..columns.len() as u32).collect();
+        by_label.sort_by_key(|&column| columns[column as usize]);
+        Relation { labels, columns, by_label, rule }
+    }
+
     /// The column that is anchor `i` itself.
     pub(crate) fn itself(&self, i: usize) -> Option<usize> {
         match self.rule {
@@ -99,7 +118,18 @@ impl Relation<'_> {
         }
     }
 
+    /// The columns with the label of anchor `i`, in order.
+    fn same(&self, i: usize) -> &[u32] {
+        let label = self.labels[i];
+        let of = |column: &u32| self.columns[*column as usize];
+        let from = self.by_label.partition_point(|column| of(column) < label);
+        let rest = &self.by_label[from..];
+        &rest[..rest.partition_point(|column| of(column) == label)]
+    }
+
     /// Sorts the row of anchor `i` into positives and negatives; returns how many false negatives were masked.
+    ///
+    /// Negatives are what lies between the columns of the anchor's label, copied in runs.
     pub(crate) fn gather<T: Real>(
         &self,
         i: usize,
@@ -107,27 +137,38 @@ impl Relation<'_> {
         positives: &mut Candidates<T>,
         negatives: &mut Candidates<T>,
     ) -> u64 {
-        let label = self.labels[i];
         (positives.len, negatives.len) = (0, 0);
-        if let Rule::Own(Own::Positive) = self.rule {
-            positives.offer(i, row[i], true);
-            for (j, (&value, &other)) in row.iter().zip(self.columns).enumerate() {
-                negatives.offer(j, value, other != label && j != i);
-            }
-            return (row.len() - 1 - negatives.len) as u64;
-        }
-        let itself = self.itself(i);
-        let end = itself.unwrap_or(row.len());
-        let mut sort = |from: usize, to: usize| {
-            for (j, (&value, &other)) in row[from..to].iter().zip(&self.columns[from..to]).enumerate() {
-                positives.offer(from + j, value, other == label);
-                negatives.offer(from + j, value, other != label);
-            }
+        let same = self.same(i);
+        let paired = matches!(self.rule, Rule::Own(Own::Positive));
+        // No negative, whatever its label.
+        let own = if paired { Some(i) } else { self.itself(i) };
+        let mut end = 0;
+        let mut skip = |column: usize| {
+            negatives.extend(end, &row[end..column]);
+            end = column + 1;
         };
-        sort(0, end);
-        if itself.is_some() {
-            sort(end + 1, row.len());
+        let mut own_ahead = own;
+        for &column in same {
+            let column = column as usize;
+            if let Some(own) = own_ahead.filter(|&own| own <= column) {
+                own_ahead = None;
+                if own < column {
+                    skip(own);
+                }
+            }
+            skip(column);
+            if !paired && own != Some(column) {
+                positives.push(column, row[column]);
+            }
         }
-        0
+        if let Some(own) = own_ahead {
+            skip(own);
+        }
+        negatives.extend(end, &row[end..]);
+        if !paired {
+            return 0;
+        }
+        positives.push(i, row[i]);
+        (row.len() - 1 - negatives.len) as u64
     }
 }

@@ -82,7 +82,7 @@ fn threads_and_tiles_leave_no_trace() {
     // Some coincident and some nearly coincident rows.
     refs.copy_within(0..4 * dim, 9 * dim);
     x[..4 * dim].copy_from_slice(&refs[..4 * dim]);
-    x[5 * dim] = x[5 * dim] + 1e-3;
+    x[5 * dim] += 1e-3;
     let copy: Vec<f32> = x[6 * dim..7 * dim].iter().map(|v| v * 1.0001 + 1e-4).collect();
     x[7 * dim..8 * dim].copy_from_slice(&copy);
     let labels: Vec<u32> = (0..b as u32).map(|i| i % 41).collect();

@@ -132,7 +132,7 @@ fn naive(objective: &Objective, batch: &Batch<'_, f64>) -> f64 {
     let softmax_loss = |p: f64, negatives: &[f64], t: f64| {
         -((p / t).exp() / ((p / t).exp() + negatives.iter().map(|n| (n / t).exp()).sum::<f64>())).ln()
     };
-    let mut channels = vec![Vec::new(), Vec::new()];
+    let mut channels = [Vec::new(), Vec::new()];
     let any_negative = rows.iter().any(|(_, n)| !n.is_empty());
     for (positives, negatives) in &rows {
         match &objective.loss {
@@ -312,14 +312,13 @@ fn multiple_negatives_ranking_is_a_masked_cross_entropy() {
         assert!(grad[6 * DIM..].iter().all(|g| *g != 0.0));
         let step = 1e-6;
         for k in 0..r.len() {
-            let mut moved = r.clone();
-            moved[k] += step;
-            let up = objective
-                .evaluate(&Batch { refs: Some(Refs { r: &moved, ..refs.unwrap() }), ..batch }, false);
-            moved[k] -= 2.0 * step;
-            let down = objective
-                .evaluate(&Batch { refs: Some(Refs { r: &moved, ..refs.unwrap() }), ..batch }, false);
-            let slope = (up.unwrap().value - down.unwrap().value) / (2.0 * step);
+            let at = |offset: f64| {
+                let mut moved = r.clone();
+                moved[k] += offset;
+                let refs = Some(Refs { r: &moved, labels: &ref_labels, own: Own::Positive });
+                objective.evaluate(&Batch { refs, ..batch }, false).expect("a valid batch").value
+            };
+            let slope = (at(step) - at(-step)) / (2.0 * step);
             assert!((slope - grad[k]).abs() < 1e-6, "{slope} {}", grad[k]);
         }
     }
