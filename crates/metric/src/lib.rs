@@ -8,6 +8,7 @@
 //! Slices in, slices out, for `f32` and `f64`. Memory is `O(tile + B·D + R·D)`, never `O(B²)`; see [`memory_bytes`].
 //! Results are the same bytes for any number of threads.
 
+mod batch;
 mod distance;
 mod engine;
 mod error;
@@ -20,13 +21,12 @@ mod relation;
 mod row;
 mod tiling;
 
+pub use batch::{Batch, Layout, Refs};
 pub use distance::{Cosine, DistanceConfig, Dot, Lp, Snr, SquaredEuclidean};
 pub use error::Error;
 pub use loss::LossConfig;
 pub use miner::MinerConfig;
-pub use objective::{
-    Batch, ChannelStats, Evaluated, Layout, MinedPairs, Objective, ObjectiveStats, Refs, evaluate_loss,
-};
+pub use objective::{ChannelStats, Evaluated, MinedPairs, Objective, ObjectiveStats, evaluate_loss};
 pub use reducer::{AvgNonZero, Mean, ReducerConfig, Sum};
 pub use relation::Own;
 pub use row::{MAX_CHANNELS, Pairs, Row, RowLoss, Slopes};

@@ -1,20 +1,19 @@
 //! An objective: a loss, and optionally a miner, a distance and a reducer, evaluated on a batch.
 
 use parallax_kernels::Real;
-use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::batch::{Batch, Frames, Refs};
 use crate::distance::DistanceConfig;
-use crate::engine::{Account, Outcome, Problem};
+use crate::engine::{Account, Outcome};
 use crate::error::Error;
-use crate::frame::Frame;
 use crate::loss::{LossConfig, MultiSimilarity, MultipleNegativesRanking, each};
 use crate::miner::MinerConfig;
 use crate::reducer::ReducerConfig;
-use crate::relation::{Own, Relation, Rule};
+use crate::relation::Own;
 use crate::row::{Pairs, RowLoss};
-use crate::tiling::{TILE_BYTES, Tiling};
+use crate::tiling::TILE_BYTES;
 
 /// What training minimises.
 ///
@@ -55,31 +54,6 @@ impl From<LossConfig> for Objective {
     fn from(loss: LossConfig) -> Self {
         Objective { loss, miner: None, distance: None, reducer: None }
     }
-}
-
-/// A batch of labelled embeddings.
-#[derive(Clone, Copy, Debug)]
-pub struct Batch<'a, T> {
-    /// Embeddings `[B, dim]`, the anchors.
-    pub x: &'a [T],
-    /// Dimensions of an embedding.
-    pub dim: usize,
-    /// Class of each embedding, `[B]`.
-    pub labels: &'a [u32],
-    /// A separate set that anchors are compared with. Without it the batch is compared with itself, each item excluded
-    /// from its own row by its index.
-    pub refs: Option<Refs<'a, T>>,
-}
-
-/// A separate reference set: a gallery, a memory, or the other side of pairs.
-#[derive(Clone, Copy, Debug)]
-pub struct Refs<'a, T> {
-    /// Embeddings `[R, dim]`.
-    pub r: &'a [T],
-    /// Class of each reference, `[R]`.
-    pub labels: &'a [u32],
-    /// What references are to anchors by position.
-    pub own: Own<'a>,
 }
 
 /// Value and gradient of an objective on a batch.
@@ -308,104 +282,6 @@ impl ObjectiveStats {
             a.elements += b.elements;
             a.active += b.active;
         }
-    }
-}
-
-/// How a batch is put together, to say how many negatives an anchor meets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Layout {
-    /// `batch` items, `per_class` of each class, compared with themselves.
-    Classes {
-        /// Items of the batch.
-        batch: usize,
-        /// Items of each class.
-        per_class: usize,
-    },
-    /// `batch` pairs with `hard_negatives` extra references for the whole batch.
-    Pairs {
-        /// Pairs of the batch.
-        batch: usize,
-        /// Hard negatives of the whole batch together.
-        hard_negatives: usize,
-    },
-}
-
-impl Layout {
-    /// Negatives that each anchor meets before mining and masking: `B − M`, or `B − 1` + hard negatives.
-    pub fn negatives_per_anchor(self) -> usize {
-        match self {
-            Layout::Classes { batch, per_class } => batch.saturating_sub(per_class),
-            Layout::Pairs { batch, hard_negatives } => batch.saturating_sub(1) + hard_negatives,
-        }
-    }
-}
-
-/// Both sides of a batch, checked and prepared.
-struct Frames<'a, T: Real> {
-    x: Frame<'a, T>,
-    r: Option<Frame<'a, T>>,
-}
-
-impl<'a, T: Real> Frames<'a, T> {
-    fn new(batch: &Batch<'a, T>, distance: &DistanceConfig) -> Result<Self, Error> {
-        let (rows, dim) = (batch.labels.len(), batch.dim);
-        if rows == 0 || dim == 0 {
-            return Err(Error::EmptyBatch { rows, dim });
-        }
-        check_values("embeddings", batch.x, rows, dim)?;
-        if let Some(refs) = &batch.refs {
-            let references = refs.labels.len();
-            check_values("references", refs.r, references, dim)?;
-            match refs.own {
-                Own::None => {}
-                Own::Positive if references < rows => {
-                    return Err(Error::TooFewReferences { anchors: rows, references });
-                }
-                Own::Positive => {}
-                Own::Item(own) => {
-                    if own.len() != rows {
-                        return Err(Error::Shape { what: "own columns", found: own.len(), rows, dim: 1 });
-                    }
-                    for (row, column) in own.iter().enumerate() {
-                        if let Some(column) = column.map(|c| c as usize).filter(|&c| c >= references) {
-                            return Err(Error::OwnColumn { row, column, references });
-                        }
-                    }
-                }
-            }
-        }
-        let x = Frame::new(batch.x, dim, distance);
-        x.check_variance()?;
-        Ok(Frames { x, r: batch.refs.map(|refs| Frame::new(refs.r, dim, distance)) })
-    }
-
-    fn problem<'p>(
-        &'p self,
-        batch: &Batch<'p, T>,
-        distance: &'p DistanceConfig,
-        miner: Option<&'p MinerConfig>,
-        tile_bytes: usize,
-    ) -> Problem<'p, T> {
-        let r = self.r.as_ref().unwrap_or(&self.x);
-        let relation = match batch.refs {
-            None => Relation::new(batch.labels, batch.labels, Rule::Itself),
-            Some(refs) => Relation::new(batch.labels, refs.labels, Rule::Own(refs.own)),
-        };
-        let tiling = Tiling::new(self.x.rows(), r.rows(), size_of::<T>(), tile_bytes);
-        Problem { dim: batch.dim, x: &self.x, r, relation, distance, miner, tiling }
-    }
-}
-
-fn check_values<T: Real>(what: &'static str, values: &[T], rows: usize, dim: usize) -> Result<(), Error> {
-    if Some(values.len()) != rows.checked_mul(dim) {
-        return Err(Error::Shape { what, found: values.len(), rows, dim });
-    }
-    if rows >= u32::MAX as usize {
-        return Err(Error::TooManyReferences { references: rows });
-    }
-    match values.par_iter().with_min_len(1 << 14).position_first(|v| !v.is_finite()) {
-        None => Ok(()),
-        Some(at) => Err(Error::NotFinite { what, row: at / dim, dim: at % dim, value: values[at].f64() }),
     }
 }
 

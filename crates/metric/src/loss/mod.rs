@@ -1,6 +1,6 @@
 //! Pair losses, each stated as one anchor's row.
 //!
-//! To add one: a file with its parameters and its [`RowLoss`](crate::row::RowLoss), and one line in the list below.
+//! To add one: a file with its parameters and its [`RowLoss`], and one line in the list below.
 
 mod contrastive;
 mod multi_similarity;
