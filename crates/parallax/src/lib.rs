@@ -1,1 +1,47 @@
-//! The whole life of an embedding model as one library: Model, run config, pipeline.
+//! The whole life of an embedding model as one library: [`Model`], run config, pipeline.
+//!
+//! ```no_run
+//! let model = parallax::Model::load("all-MiniLM-L6-v2")?;
+//! let v = model.encode(["hello", "world"])?;
+//! println!("{}", v.cosine(0, 1));
+//! # Ok::<(), parallax::Error>(())
+//! ```
+//!
+//! | module | noun |
+//! |---|---|
+//! | [`config`] | a run as a TOML file |
+//! | [`run`] | from a run file to a better model |
+//! | [`mod@evaluate`] | measures of a model or of stored vectors |
+//! | [`mod@embed`] | a file of texts to a file of vectors, in constant memory |
+//! | [`models`] | from a model's name to its folder |
+//! | [`catalogue`] | what there is to choose from |
+//!
+//! Everything runs on the current rayon pool; [`with_threads`] makes one. Nothing depends on the number of threads but the
+//! time it takes.
+
+pub mod catalogue;
+pub mod config;
+pub mod embed;
+mod error;
+pub mod evaluate;
+mod model;
+pub mod models;
+pub mod run;
+
+pub use config::RunConfig;
+pub use embed::{EmbedOptions, Embedded, embed};
+pub use error::{Error, Result, hint};
+pub use evaluate::{Evaluation, EvaluationReport, Part, evaluate};
+pub use model::{BATCH_TOKENS, Model, Vectors};
+pub use parallax_eval::{Measure, Similarity};
+pub use parallax_nn::{LoadOptions, pooling::Mode as Pooling};
+
+/// Runs `work` on a pool of `threads` threads; 0 takes one for each processor.
+///
+/// # Errors
+/// If the system cannot start the threads.
+pub fn with_threads<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> Result<T> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    let pool = pool.map_err(|e| Error::setting(format!("cannot start {threads} threads: {e}")))?;
+    Ok(pool.install(work))
+}
