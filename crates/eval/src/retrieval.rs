@@ -318,16 +318,17 @@ fn summarise(
     })
 }
 
-/// The largest memory that [`retrieval`] holds beside its input, in bytes; no term has queries × gallery in it.
+/// An upper bound on what [`retrieval`] allocates beside its input and the fixed packing buffers of the matrix product
+/// (a few MB a thread); no term has queries × gallery in it.
 ///
-/// With `T` threads, a query tile of `A` and a gallery tile of `G` rows, `d` columns, `m` measures and `R` the most
-/// relevant items of one query, for `q` queries and `g` separate references (0 for leave-one-out):
+/// With `T` threads, a query tile of `A` and a gallery tile of `G` rows, `d` columns, `m` measures, `b` resamples and
+/// `R` the most relevant items of one query, for `q` queries and `g` separate references (0 for leave-one-out):
 ///
 /// ```text
-/// T · A · (4·G + 4·d + 24·R)          score tile, query block, and thresholds with their counts
-/// + (q + g) · (4·d·[cosine] + 12 + 20)  normalised rows, norms, label order and classes
-/// + q · (17·m + 80)                   values of each query
-/// + 8·m·(q + 2·resamples)             intervals
+/// T · (A · (4·G + 4·d + 32·R + 176) + 64·R)   score tile, query block, thresholds with their counts, one ranking
+/// + (q + g) · (4·d·[cosine] + 12) + 68·n      normalised rows and norms; label order and classes of the n gallery rows
+/// + q · (33·m + 160)                          values of each query, and sorted for the intervals and means
+/// + b · (24·m + 40)                           resampled means
 /// ```
 pub fn memory_bytes(
     config: &RetrievalConfig,
@@ -338,13 +339,15 @@ pub fn memory_bytes(
     threads: usize,
 ) -> usize {
     let measures = config.measures.len();
+    let gallery = if references == 0 { queries } else { references };
     let query_tile = config.query_tile.min(queries);
-    let gallery_tile = config.gallery_tile.min(queries.max(references));
+    let gallery_tile = config.gallery_tile.min(gallery);
     let copy = if config.similarity == Similarity::Cosine { 4 * dim } else { 0 };
-    threads * query_tile * (4 * gallery_tile + 4 * dim + 24 * most_relevant)
-        + (queries + references) * (copy + 32)
-        + queries * (17 * measures + 80)
-        + 8 * measures * (queries + 2 * config.resamples)
+    threads * (query_tile * (4 * gallery_tile + 4 * dim + 32 * most_relevant + 176) + 64 * most_relevant)
+        + (queries + references) * (copy + 12)
+        + gallery * 68
+        + queries * (33 * measures + 160)
+        + config.resamples * (24 * measures + 40)
 }
 
 fn check_config(config: &RetrievalConfig) -> Result<(), Error> {
