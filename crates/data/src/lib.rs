@@ -19,6 +19,8 @@
 pub mod atomic;
 pub mod error;
 pub mod labels;
+#[cfg(test)]
+mod real_data;
 pub mod roles;
 pub mod sampler;
 pub mod split;

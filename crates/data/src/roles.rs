@@ -377,16 +377,19 @@ impl Columns {
         let score = finder.find("score", &self.score, SCORE, taken)?;
         let (negatives, negatives_set) = finder.negatives(&self.negatives, taken)?;
         // With the pair set by name, a column that merely looks like a label is the user's to leave out.
-        if self.anchor.is_none() && self.positive.is_none() && score.is_none() && negatives.is_empty() {
-            if let Some(&label) = finder.known(LABEL, taken).first() {
-                let label = &finder.columns[label];
-                let problem = format!("\"{label}\" beside a pair could be a similarity or a class");
-                let hint = format!(
-                    "data.score = \"{label}\" if it is a similarity (0 and 1 will do), data.text and data.label for one \
+        let found_by_name = self.anchor.is_none() && self.positive.is_none();
+        if found_by_name
+            && score.is_none()
+            && negatives.is_empty()
+            && let Some(&label) = finder.known(LABEL, taken).first()
+        {
+            let label = &finder.columns[label];
+            let problem = format!("\"{label}\" beside a pair could be a similarity or a class");
+            let hint = format!(
+                "data.score = \"{label}\" if it is a similarity (0 and 1 will do), data.text and data.label for one \
                      text with its class, or data.anchor and data.positive to use the pairs without it"
-                );
-                return Err(finder.unclear(problem, hint));
-            }
+            );
+            return Err(finder.unclear(problem, hint));
         }
         let (anchor_column, positive_column) = (anchor.column, positive.column);
         let mut roles = vec![("anchor", anchor), ("positive", positive)];

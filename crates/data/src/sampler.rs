@@ -146,7 +146,13 @@ impl Sampler {
                 let texts = if texts.is_empty() {
                     Vec::new()
                 } else {
-                    (0..n).map(|row| texts.iter().map(|hashes| hashes[row]).collect()).collect()
+                    let of = |row: usize| {
+                        let mut texts: Vec<u64> = texts.iter().map(|hashes| hashes[row]).collect();
+                        texts.sort_unstable();
+                        texts.dedup();
+                        texts
+                    };
+                    (0..n).map(of).collect()
                 };
                 (whole(*drop_last), Order::Shuffled { texts })
             }

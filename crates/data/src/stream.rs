@@ -24,7 +24,6 @@ pub struct TextStream {
     kind: Kind,
     row: Vec<u8>,
     fields: Fields,
-    /// A JSONL row that was read to learn its keys.
     finished: bool,
 }
 

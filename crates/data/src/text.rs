@@ -10,8 +10,8 @@ use tokenizers::{PostProcessor, TruncationDirection, TruncationParams, Truncatio
 
 use crate::atomic::atomic_write;
 use crate::error::{Error, Result};
-use folder::Folder;
 pub use folder::SpecialTokens;
+use folder::{Folder, guarded};
 
 /// The tokens of one text, special tokens included.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -133,9 +133,10 @@ impl Tokenizer {
     /// # Errors
     /// If the tokenizer cannot represent the text: for example, it has no unknown token.
     pub fn encode(&self, text: &str) -> Result<Encoding> {
-        match self.inner.encode_fast(text, true) {
+        let encoded = guarded(|| self.inner.encode_fast(text, true).map_err(|e| e.to_string()));
+        match encoded {
             Ok(encoding) => Ok(Encoding { ids: encoding.get_ids().to_vec() }),
-            Err(e) => Err(Error::Tokenizer { path: self.folder.clone(), problem: e.to_string() }),
+            Err(problem) => Err(Error::Tokenizer { path: self.folder.clone(), problem }),
         }
     }
 
@@ -153,8 +154,8 @@ impl Tokenizer {
     /// # Errors
     /// If the decoder fails.
     pub fn decode(&self, ids: &[u32]) -> Result<String> {
-        let decoded = self.inner.decode(ids, true);
-        decoded.map_err(|e| Error::Tokenizer { path: self.folder.clone(), problem: e.to_string() })
+        let decoded = guarded(|| self.inner.decode(ids, true).map_err(|e| e.to_string()));
+        decoded.map_err(|problem| Error::Tokenizer { path: self.folder.clone(), problem })
     }
 
     /// Writes the tokenizer's files into a folder, byte for byte as they were read.

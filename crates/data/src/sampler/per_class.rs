@@ -97,7 +97,7 @@ mod tests {
         for count in counts.as_flattened() {
             assert!((1800..2200).contains(count), "{counts:?}");
         }
-        assert_eq!(draw(4, 0, Key::new(0)), []);
+        assert_eq!(draw(4, 0, Key::new(0)), [0usize; 0]);
     }
 
     #[test]

@@ -39,23 +39,29 @@ impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
 
 /// The value of a cell. Numbers keep the digits they have in the file.
 pub(crate) fn cell(value: &RawValue) -> serde_json::Result<Cell> {
+    if !value.get().starts_with('[') {
+        return scalar(value);
+    }
+    let items: Vec<&RawValue> = serde_json::from_str(value.get())?;
+    let mut texts = Vec::with_capacity(items.len());
+    for item in items {
+        // A list in a list is not looked into: its depth is the file's choice, and the stack is ours.
+        match scalar(item)? {
+            Cell::Text(text) => texts.push(text),
+            Cell::Missing => return Ok(Cell::Other("a list with null in it")),
+            Cell::List(_) | Cell::Other(_) => return Ok(Cell::Other("a nested list")),
+        }
+    }
+    Ok(Cell::List(texts))
+}
+
+fn scalar(value: &RawValue) -> serde_json::Result<Cell> {
     let raw = value.get();
     Ok(match raw.as_bytes().first() {
         Some(b'"') => Cell::Text(serde_json::from_str(raw)?),
         Some(b'n') => Cell::Missing,
         Some(b'{') => Cell::Other("an object"),
-        Some(b'[') => {
-            let items: Vec<&RawValue> = serde_json::from_str(raw)?;
-            let mut texts = Vec::with_capacity(items.len());
-            for item in items {
-                match cell(item)? {
-                    Cell::Text(text) => texts.push(text),
-                    Cell::Missing => return Ok(Cell::Other("a list with null in it")),
-                    Cell::List(_) | Cell::Other(_) => return Ok(Cell::Other("a nested list")),
-                }
-            }
-            Cell::List(texts)
-        }
+        Some(b'[') => Cell::Other("a list"),
         _ => Cell::Text(raw.to_owned()),
     })
 }

@@ -247,11 +247,15 @@ impl Fields {
 
 #[cfg(test)]
 mod tests {
+    use std::io::BufReader;
+
+    use proptest::prelude::*;
+
     use super::{Fault, Fields, Framing, Records, Start};
 
     fn rows(text: &[u8], framing: Framing) -> Result<Vec<(u64, u64, String)>, Fault> {
         // A buffer of three bytes puts a boundary at every place in turn.
-        let input = std::io::BufReader::with_capacity(3, text);
+        let input = BufReader::with_capacity(3, text);
         let mut records = Records::new(input, framing)?;
         let mut row = Vec::new();
         let mut found = Vec::new();
@@ -266,7 +270,7 @@ mod tests {
     #[test]
     fn rows_know_their_byte_and_line() {
         let text = "\u{feff}a,b\r\n\r\n1,\"x\ny\r\nz\"\n\n2,3";
-        let expected = [(3, 1, "a,b"), (10, 3, "1,\"x\ny\r\nz\""), (23, 7, "2,3")];
+        let expected = [(3, 1, "a,b"), (10, 3, "1,\"x\ny\r\nz\""), (22, 7, "2,3")];
         let found = rows(text.as_bytes(), CSV).unwrap();
         assert_eq!(found, expected.map(|(offset, line, row)| (offset, line, row.to_owned())));
     }
@@ -300,5 +304,36 @@ mod tests {
         fields.split(br#""a ""b""",c"d,"",,"e"f,"#, b',', true);
         let found: Vec<_> = (0..fields.len()).map(|i| std::str::from_utf8(fields.get(i)).unwrap()).collect();
         assert_eq!(found, [r#"a "b""#, r#"c"d"#, "", "", "ef", ""]);
+    }
+
+    proptest! {
+        /// Where no quote is left open, rows and fields are those of the `csv` crate.
+        #[test]
+        fn rows_and_fields_agree_with_the_csv_crate(text in "[ab,\"\r\n]{0,40}") {
+            let mut input = Records::new(BufReader::with_capacity(3, text.as_bytes()), CSV).unwrap();
+            let (mut row, mut fields, mut found) = (Vec::new(), Fields::default(), Vec::new());
+            let ended = loop {
+                match input.next(&mut row) {
+                    Ok(Some(start)) => {
+                        prop_assert!(text.as_bytes()[start.offset as usize..].starts_with(&row));
+                        fields.split(&row, b',', true);
+                        found.push((0..fields.len()).map(|i| fields.get(i).to_vec()).collect::<Vec<_>>());
+                    }
+                    Ok(None) => break true,
+                    Err(Fault::OpenQuote { .. }) => break false,
+                    Err(fault) => prop_assert!(false, "{fault:?}"),
+                }
+            };
+            let reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(text.as_bytes());
+            let expected: Vec<Vec<Vec<u8>>> = reader
+                .into_byte_records()
+                .map(|record| record.unwrap().iter().map(<[u8]>::to_vec).collect())
+                .collect();
+            if ended {
+                prop_assert_eq!(found, expected);
+            } else {
+                prop_assert_eq!(&found[..], &expected[..expected.len() - 1]);
+            }
+        }
     }
 }

@@ -2,8 +2,10 @@
 
 use std::fs;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
 use super::legacy;
@@ -132,7 +134,25 @@ impl Folder {
 }
 
 fn parse(bytes: &[u8]) -> Result<tokenizers::Tokenizer, String> {
-    tokenizers::Tokenizer::from_bytes(bytes).map_err(|e| e.to_string())
+    // The library panics on some of what it cannot parse: what is not JSON at all never reaches it, and a panic on the rest
+    // is an error here. One that panics on a letter is found now and not in the middle of a run.
+    serde_json::from_slice::<IgnoredAny>(bytes).map_err(|e| format!("not valid JSON: {e}"))?;
+    guarded(|| {
+        let mut tokenizer = tokenizers::Tokenizer::from_bytes(bytes).map_err(|e| e.to_string())?;
+        tokenizer.with_truncation(None).map_err(|e| e.to_string())?;
+        let _ = tokenizer.encode_fast("a", true);
+        Ok(tokenizer)
+    })
+}
+
+/// Runs a call into the tokenizer library, and makes a panic of it an error.
+pub(super) fn guarded<T>(call: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    // What a panic leaves behind in the library is at worst a poisoned cache, which makes later calls panic and thus fail.
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| {
+        let words = panic.downcast_ref::<String>().map(String::as_str);
+        let words = words.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no reason given");
+        Err(format!("the tokenizer library failed: {words}"))
+    })
 }
 
 /// The spellings by which special tokens are known when no settings file names them.

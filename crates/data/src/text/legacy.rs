@@ -108,7 +108,9 @@ pub(super) fn byte_level_bpe(vocab: &[u8], merges: &[u8], settings: &Settings) -
         match merge.split_once(' ') {
             Some((left, right)) if !right.contains(' ') => pairs.push((left.to_owned(), right.to_owned())),
             _ => {
-                return Err(format!("merges.txt beside it, row {line}: expected two tokens, found {merge:?}"));
+                return Err(format!(
+                    "merges.txt beside it, row {line}: expected two tokens, found {merge:?}"
+                ));
             }
         }
     }

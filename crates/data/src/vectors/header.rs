@@ -278,7 +278,7 @@ mod tests {
         let other = "{\"shape\":(3L,),\"fortran_order\":True,\"descr\":\"|u1\"}";
         assert_eq!(Header::parse(&file(1, other, 3)).unwrap().shape, [3]);
         let scalar = "{'descr': '<f8', 'fortran_order': False, 'shape': ()}";
-        assert_eq!(Header::parse(&file(1, scalar, 8)).unwrap().shape, []);
+        assert_eq!(Header::parse(&file(1, scalar, 8)).unwrap().shape, [0usize; 0]);
     }
 
     #[test]
