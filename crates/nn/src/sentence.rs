@@ -37,12 +37,42 @@ pub struct TextTower {
     /// What stands before every tensor name in the checkpoint.
     pub prefix: String,
     width: usize,
+    padding: u32,
 }
 
 impl TextTower {
     /// Width of the token states.
     pub fn width(&self) -> usize {
         self.width
+    }
+
+    /// Tokenises texts, each after the text of a prompt, in parallel on the current pool.
+    ///
+    /// # Errors
+    /// A text that the tokenizer cannot represent.
+    pub fn tokenize<S: AsRef<str> + Sync>(&self, texts: &[S], prompt: &str) -> Result<Vec<Input>> {
+        let full: Vec<String> = texts
+            .iter()
+            .map(|text| {
+                let text = format!("{prompt}{}", text.as_ref());
+                if self.lower_case { text.to_lowercase() } else { text }
+            })
+            .collect();
+        // The prompt alone, less the closing special token.
+        let prompt_tokens =
+            if prompt.is_empty() { 0 } else { self.tokenizer.encode(prompt)?.ids.len().saturating_sub(1) };
+        let encoded = self.tokenizer.encode_batch(&full)?;
+        Ok(encoded
+            .into_iter()
+            .map(|encoding| {
+                let mut ids = encoding.ids;
+                if ids.is_empty() {
+                    // A tokenizer without special tokens finds nothing in an empty text.
+                    ids.push(self.padding);
+                }
+                Input::Tokens { prompt_tokens: prompt_tokens.min(ids.len()), ids }
+            })
+            .collect())
     }
 }
 
@@ -131,6 +161,7 @@ impl SentenceEncoder {
                 source: at.clone(),
                 prefix,
                 width: config.width,
+                padding: config.padding,
             });
         }
         let input = match &text {
@@ -242,6 +273,20 @@ impl SentenceEncoder {
         self.similarity
     }
 
+    /// The text of a prompt: that of `name`, else of the default prompt, else none.
+    ///
+    /// # Errors
+    /// A prompt that the model does not have.
+    pub fn prompt(&self, name: Option<&str>) -> Result<&str> {
+        match name.or(self.default_prompt.as_deref()) {
+            None => Ok(""),
+            Some(name) => self.prompts.get(name).map(String::as_str).ok_or_else(|| {
+                let known: Vec<&str> = self.prompts.keys().map(String::as_str).collect();
+                Error::Setting(format!("the model has no prompt \"{name}\"; it has: {}", known.join(", ")))
+            }),
+        }
+    }
+
     /// Tokenises texts, each after the named prompt (or the default one).
     ///
     /// # Errors
@@ -250,39 +295,7 @@ impl SentenceEncoder {
         let tower = self.text.as_ref().ok_or_else(|| {
             Error::Setting("this model has no text encoder; it reads stored vectors".into())
         })?;
-        let name = prompt.or(self.default_prompt.as_deref());
-        let prompt = match name {
-            None => "",
-            Some(name) => self.prompts.get(name).ok_or_else(|| {
-                let known: Vec<&str> = self.prompts.keys().map(String::as_str).collect();
-                Error::Setting(format!("the model has no prompt \"{name}\"; it has: {}", known.join(", ")))
-            })?,
-        };
-        let full: Vec<String> = texts
-            .iter()
-            .map(|text| {
-                let text = format!("{prompt}{}", text.as_ref());
-                if tower.lower_case { text.to_lowercase() } else { text }
-            })
-            .collect();
-        // The prompt alone, less the closing special token.
-        let prompt_tokens = if prompt.is_empty() {
-            0
-        } else {
-            tower.tokenizer.encode(prompt)?.ids.len().saturating_sub(1)
-        };
-        let filler = parameters_padding(&self.network);
-        let encoded = tower.tokenizer.encode_batch(&full)?;
-        Ok(encoded
-            .into_iter()
-            .map(|encoding| {
-                let mut ids = encoding.ids;
-                if ids.is_empty() {
-                    ids.push(filler);
-                }
-                Input::Tokens { prompt_tokens: prompt_tokens.min(ids.len()), ids }
-            })
-            .collect())
+        tower.tokenize(texts, self.prompt(prompt)?)
     }
 
     /// The embeddings `[B, dim]` of a batch: all tokenised texts, or all stored vectors.
@@ -358,15 +371,7 @@ impl SentenceEncoder {
         }
         Ok(out)
     }
-}
 
-/// What a text without any token is embedded as, for tokenizers that add no special tokens.
-fn parameters_padding(network: &Network) -> u32 {
-    network.encoder.as_ref().map_or(0, |encoder| encoder.config().padding)
-}
-
-/// The trainable and frozen parameters of a model, in order.
-impl SentenceEncoder {
     /// Every parameter in the order of the network's definition.
     pub fn parameters(&self) -> Vec<parameters::Parameter> {
         parameters::list(&self.network)
