@@ -4,7 +4,30 @@
 //! `head.0.linear.bias`). Checkpoints, freezing, rate groups and optimiser moments are all keyed by it.
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
-use burn::tensor::{Device, Gradients, Tensor, TensorData};
+use burn::tensor::{Gradients, Tensor, TensorData};
+
+/// The way from the network to where a visitor stands.
+#[derive(Default)]
+struct Path(Vec<String>);
+
+impl Path {
+    /// The variant of an enum is not part of a path: a stage is `head.0`, whatever it is.
+    fn enter(&mut self, name: &str, container: &str) {
+        if !container.starts_with("Enum:") {
+            self.0.push(name.into());
+        }
+    }
+
+    fn exit(&mut self, container: &str) {
+        if !container.starts_with("Enum:") {
+            self.0.pop();
+        }
+    }
+
+    fn dotted(&self) -> String {
+        self.0.join(".")
+    }
+}
 
 /// One parameter, without its values.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,76 +59,76 @@ pub fn matches(pattern: &str, path: &str) -> bool {
 
 /// Every parameter in the order of the network's definition.
 pub fn list<M: Module>(network: &M) -> Vec<Parameter> {
-    struct List(Vec<String>, Vec<Parameter>);
+    struct List(Path, Vec<Parameter>);
     impl ModuleVisitor for List {
-        fn enter_module(&mut self, name: &str, _: &str) {
-            self.0.push(name.into());
+        fn enter_module(&mut self, name: &str, container: &str) {
+            self.0.enter(name, container);
         }
-        fn exit_module(&mut self, _: &str, _: &str) {
-            self.0.pop();
+        fn exit_module(&mut self, _: &str, container: &str) {
+            self.0.exit(container);
         }
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             self.1.push(Parameter {
-                path: self.0.join("."),
+                path: self.0.dotted(),
                 shape: param.lazy_shape().to_vec(),
                 trainable: param.is_require_grad(),
             });
         }
     }
-    let mut visitor = List(Vec::new(), Vec::new());
+    let mut visitor = List(Path::default(), Vec::new());
     network.visit(&mut visitor);
     visitor.1
 }
 
 /// Calls `each` with every parameter's path, shape and values.
 pub fn read<M: Module>(network: &M, each: impl FnMut(&str, &[usize], &[f32])) {
-    struct Read<F>(Vec<String>, F);
+    struct Read<F>(Path, F);
     impl<F: FnMut(&str, &[usize], &[f32])> ModuleVisitor for Read<F> {
-        fn enter_module(&mut self, name: &str, _: &str) {
-            self.0.push(name.into());
+        fn enter_module(&mut self, name: &str, container: &str) {
+            self.0.enter(name, container);
         }
-        fn exit_module(&mut self, _: &str, _: &str) {
-            self.0.pop();
+        fn exit_module(&mut self, _: &str, container: &str) {
+            self.0.exit(container);
         }
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             let values = param.val().without_autodiff().into_data();
             let shape = values.shape().to_vec();
-            (self.1)(&self.0.join("."), &shape, values.as_slice::<f32>().expect("parameters are f32"));
+            (self.1)(&self.0.dotted(), &shape, values.as_slice::<f32>().expect("parameters are f32"));
         }
     }
-    network.visit(&mut Read(Vec::new(), each));
+    network.visit(&mut Read(Path::default(), each));
 }
 
 /// Calls `each` with the path and gradient of every parameter that the graph reached, leaving the gradients there.
 pub fn gradients<M: Module>(network: &M, gradients: &Gradients, each: impl FnMut(&str, &[f32])) {
-    struct Visit<'a, F>(Vec<String>, &'a Gradients, F);
+    struct Visit<'a, F>(Path, &'a Gradients, F);
     impl<F: FnMut(&str, &[f32])> ModuleVisitor for Visit<'_, F> {
-        fn enter_module(&mut self, name: &str, _: &str) {
-            self.0.push(name.into());
+        fn enter_module(&mut self, name: &str, container: &str) {
+            self.0.enter(name, container);
         }
-        fn exit_module(&mut self, _: &str, _: &str) {
-            self.0.pop();
+        fn exit_module(&mut self, _: &str, container: &str) {
+            self.0.exit(container);
         }
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             if let Some(gradient) = param.val().grad(self.1) {
                 let data = gradient.into_data();
-                (self.2)(&self.0.join("."), data.as_slice::<f32>().expect("gradients are f32"));
+                (self.2)(&self.0.dotted(), data.as_slice::<f32>().expect("gradients are f32"));
             }
         }
     }
-    network.visit(&mut Visit(Vec::new(), gradients, each));
+    network.visit(&mut Visit(Path::default(), gradients, each));
 }
 
 /// Lets `each` change every trainable parameter in place; it gets path, values and, where the graph reached the
 /// parameter, its gradient.
 pub fn update<M: Module>(network: M, gradients: &mut Gradients, each: impl FnMut(&str, &mut [f32], Option<&[f32]>)) -> M {
-    struct Update<'a, F>(Vec<String>, &'a mut Gradients, F);
+    struct Update<'a, F>(Path, &'a mut Gradients, F);
     impl<F: FnMut(&str, &mut [f32], Option<&[f32]>)> ModuleMapper for Update<'_, F> {
-        fn enter_module(&mut self, name: &str, _: &str) {
-            self.0.push(name.into());
+        fn enter_module(&mut self, name: &str, container: &str) {
+            self.0.enter(name, container);
         }
-        fn exit_module(&mut self, _: &str, _: &str) {
-            self.0.pop();
+        fn exit_module(&mut self, _: &str, container: &str) {
+            self.0.exit(container);
         }
         fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
             if !param.is_require_grad() {
@@ -113,7 +136,7 @@ pub fn update<M: Module>(network: M, gradients: &mut Gradients, each: impl FnMut
             }
             let gradient = param.val().grad_remove(self.1).map(|g| g.into_data());
             let (gradients, each) = (gradient.as_ref().map(|g| g.as_slice::<f32>().expect("gradients are f32")), &mut self.2);
-            let path = self.0.join(".");
+            let path = self.0.dotted();
             param.map(|tensor| {
                 let device = tensor.device();
                 let data = tensor.without_autodiff().into_data();
@@ -124,22 +147,22 @@ pub fn update<M: Module>(network: M, gradients: &mut Gradients, each: impl FnMut
             })
         }
     }
-    network.map(&mut Update(Vec::new(), gradients, each))
+    network.map(&mut Update(Path::default(), gradients, each))
 }
 
 /// Replaces the values of every parameter for which `values` returns some, of the parameter's own size.
 pub fn write<M: Module>(network: M, values: impl FnMut(&str, &[usize]) -> Option<Vec<f32>>) -> M {
-    struct Write<F>(Vec<String>, F);
+    struct Write<F>(Path, F);
     impl<F: FnMut(&str, &[usize]) -> Option<Vec<f32>>> ModuleMapper for Write<F> {
-        fn enter_module(&mut self, name: &str, _: &str) {
-            self.0.push(name.into());
+        fn enter_module(&mut self, name: &str, container: &str) {
+            self.0.enter(name, container);
         }
-        fn exit_module(&mut self, _: &str, _: &str) {
-            self.0.pop();
+        fn exit_module(&mut self, _: &str, container: &str) {
+            self.0.exit(container);
         }
         fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
             let shape = param.lazy_shape();
-            let Some(values) = (self.1)(&self.0.join("."), &shape.to_vec()) else { return param };
+            let Some(values) = (self.1)(&self.0.dotted(), &shape.to_vec()) else { return param };
             let trainable = param.is_require_grad();
             param.map(|tensor| {
                 let replaced = Tensor::from_data(TensorData::new(values, shape), &tensor.device());
@@ -147,24 +170,24 @@ pub fn write<M: Module>(network: M, values: impl FnMut(&str, &[usize]) -> Option
             })
         }
     }
-    network.map(&mut Write(Vec::new(), values))
+    network.map(&mut Write(Path::default(), values))
 }
 
-/// Moves the network to an autodiff device and marks the parameters that `trainable` accepts; the rest are frozen.
-pub fn prepare<M: Module>(network: M, device: &Device, trainable: impl Fn(&str) -> bool) -> M {
-    struct Mark<F>(Vec<String>, F);
+/// Turns on gradient tracking and marks the parameters that `trainable` accepts; the rest are frozen.
+pub fn prepare<M: Module>(network: M, trainable: impl Fn(&str) -> bool) -> M {
+    struct Mark<F>(Path, F);
     impl<F: Fn(&str) -> bool> ModuleMapper for Mark<F> {
-        fn enter_module(&mut self, name: &str, _: &str) {
-            self.0.push(name.into());
+        fn enter_module(&mut self, name: &str, container: &str) {
+            self.0.enter(name, container);
         }
-        fn exit_module(&mut self, _: &str, _: &str) {
-            self.0.pop();
+        fn exit_module(&mut self, _: &str, container: &str) {
+            self.0.exit(container);
         }
         fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-            param.set_require_grad((self.1)(&self.0.join(".")))
+            param.map(Tensor::autodiff).set_require_grad((self.1)(&self.0.dotted()))
         }
     }
-    network.to_device(device).map(&mut Mark(Vec::new(), trainable))
+    network.map(&mut Mark(Path::default(), trainable))
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use crate::{Layout, layout::Group};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
-    /// h₁, the state of the first token.
+    /// h₁, the state of the first token (of the first after the prompt, where prompts do not count).
     Cls,
     /// (1/L) Σ hₜ.
     Mean,
@@ -58,12 +58,12 @@ impl Mode {
         Mode::ALL.into_iter().find(|mode| mode.name() == name)
     }
 
-    /// The weight of each of a text's tokens in its vector; `skipped` leading tokens do not count in the means.
+    /// The weight of each of a text's tokens in its vector; `skipped` leading tokens do not count.
     fn weights(self, length: usize, skipped: usize, out: &mut [f32]) {
         let counted = skipped.min(length)..length;
         let n = counted.len() as f32;
         match self {
-            Mode::Cls => out[0] = 1.0,
+            Mode::Cls => out[if counted.is_empty() { 0 } else { counted.start }] = 1.0,
             Mode::Lasttoken => out[length - 1] = 1.0,
             Mode::Mean => out[counted].fill(1.0 / n),
             Mode::MeanSqrtLenTokens => out[counted].fill(1.0 / n.sqrt()),

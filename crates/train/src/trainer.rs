@@ -161,8 +161,7 @@ impl Trainer<'_> {
         if paths.iter().all(|path| frozen(path)) {
             return Err(Error::Setting("train.freeze leaves nothing to train".into()));
         }
-        let device = model.device().autodiff();
-        Ok(model.map_network(|network| parameters::prepare(network, &device, |path| !frozen(path))))
+        Ok(model.map_network(|network| parameters::prepare(network, |path| !frozen(path))))
     }
 
     /// Trains, from the beginning or from the checkpoint in the folder.
