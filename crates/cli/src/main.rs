@@ -1,2 +1,53 @@
-//! The parallax command line.
-fn main() {}
+//! The parallax command line: arguments in, results to standard output, everything else to standard error.
+//!
+//! Exit codes: 0 for success (a reader that closes the pipe early included), 1 for a failure, 2 for a usage that makes no
+//! sense, 130 after Ctrl-C.
+
+mod args;
+mod command;
+mod interrupt;
+mod output;
+mod progress;
+
+use std::process::ExitCode;
+
+use args::{Cli, Command};
+use clap::Parser;
+
+/// What a shell expects of a process that Ctrl-C ended.
+const INTERRUPTED: u8 = 130;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let filter = tracing_subscriber::EnvFilter::try_from_env("PARALLAX_LOG");
+    let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter).init();
+    let threads = cli.global.threads;
+    let result = match parallax::with_threads(threads, || run(cli)) {
+        Ok(result) => result,
+        Err(error) => Err(error.into()),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) if matches!(error.downcast_ref(), Some(parallax::Error::Interrupted)) => {
+            ExitCode::from(INTERRUPTED)
+        }
+        Err(error) => {
+            output::report(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let global = cli.global;
+    match cli.command {
+        Command::Train(args) => return command::train(&global, args),
+        Command::Eval(args) => command::eval(&global, args)?,
+        Command::Embed(args) => command::embed(&global, args)?,
+        Command::List(args) => command::list(&global, args)?,
+        Command::Config(args) => command::config(&global, args)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -97,6 +97,14 @@ impl Error {
         Error::Setting { what: what.into(), hint: Some(hint.into()) }
     }
 
+    /// A name that is not one of `known`, with the nearest that is.
+    pub fn unknown_name(kind: &str, name: &str, known: &[&str]) -> Self {
+        let near = crate::config::nearest(name, known);
+        let near = near.map_or_else(String::new, |near| format!("; did you mean \"{near}\"?"));
+        let hint = format!("known: {}", known.join(", "));
+        Error::setting_with(format!("unknown {kind} \"{name}\"{near}"), hint)
+    }
+
     pub(crate) fn io(path: &std::path::Path, action: &'static str) -> impl FnOnce(std::io::Error) -> Error {
         let path = path.to_owned();
         move |source| Error::Io { path, action, source }

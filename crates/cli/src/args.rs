@@ -1,0 +1,187 @@
+//! What can be typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use parallax::Measure;
+
+#[derive(Debug, Parser)]
+#[command(name = "parallax", version, about = "Adapt, evaluate and use embedding models", max_term_width = 110)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// Threads to work with; 0 takes one for each processor. Results do not depend on it.
+    #[arg(long, global = true, default_value_t = 0, value_name = "N")]
+    pub(crate) threads: usize,
+    /// Seed of everything random; instead of the run file's, or of 0.
+    #[arg(long, global = true, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    /// Number format of the arithmetic; f32 is the only one there is.
+    #[arg(long, global = true, default_value = "f32", value_parser = ["f32"], hide_possible_values = true)]
+    pub(crate) precision: String,
+    /// Print the result as one JSON document.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Print nothing to standard error but errors.
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Train a model or a head as a run file says, and measure what it gained.
+    Train(Train),
+    /// Measure retrieval of a model, or of stored vectors, on labelled rows or pairs.
+    Eval(Eval),
+    /// Turn a file of texts into a file of vectors.
+    Embed(Embed),
+    /// Show what there is to choose from: losses, miners, heads, measures, models, ...
+    List(List),
+    /// Show the schema of run files, or a run file with everything written out.
+    #[command(subcommand)]
+    Config(Config),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Train {
+    /// The run file (TOML).
+    pub(crate) config: PathBuf,
+    /// Set a key of the run file, such as train.epochs=3; may be repeated.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Go on from the run's checkpoint.
+    #[arg(long)]
+    pub(crate) resume: bool,
+    /// The folder of the run, instead of the one the run file gives.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Part {
+    All,
+    Train,
+    Validation,
+    Test,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Similarity {
+    Cosine,
+    Dot,
+    Euclidean,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Eval {
+    /// A model folder, a known name, or organisation/name; or stored vectors (.npy).
+    #[arg(value_name = "MODEL|VECTORS")]
+    pub(crate) what: PathBuf,
+    /// Tables with the same columns (.csv, .tsv, .jsonl), or the classes of stored vectors (.npy).
+    #[arg(required = true, value_name = "DATA")]
+    pub(crate) data: Vec<PathBuf>,
+    /// Stored vectors that the model reads, when it is a head alone.
+    #[arg(long, value_name = "NPY")]
+    pub(crate) vectors: Option<PathBuf>,
+    /// The column of the text.
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) text: Option<String>,
+    /// The column of the class.
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) label: Option<String>,
+    /// The column of the first text of a pair.
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) anchor: Option<String>,
+    /// The column of the text that belongs to it.
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) positive: Option<String>,
+    /// A measure, such as map@r or recall@5; may be repeated.
+    #[arg(long = "measure", value_name = "NAME")]
+    pub(crate) measures: Vec<Measure>,
+    /// How rows are divided, as in a run file: stratified, or "{ name = 'class_disjoint', seen = 38 }".
+    #[arg(long)]
+    pub(crate) split: Option<String>,
+    /// The part to measure: test where a split is given, else all.
+    #[arg(long)]
+    pub(crate) part: Option<Part>,
+    /// What makes two vectors near; the model's own, or cosine, where it is not given.
+    #[arg(long)]
+    pub(crate) similarity: Option<Similarity>,
+    /// The name of the prompt put before every text.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) prompt: Option<String>,
+    #[command(flatten)]
+    pub(crate) load: Load,
+    /// Bootstrap resamples of the intervals; 0 leaves them out.
+    #[arg(long, value_name = "N")]
+    pub(crate) resamples: Option<usize>,
+    /// Tokens embedded at once; memory and speed only.
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub(crate) batch_tokens: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Load {
+    /// The longest text in tokens; the model's own limit where it is not given.
+    #[arg(long, value_name = "N")]
+    pub(crate) max_tokens: Option<usize>,
+    /// The pooling of a bare checkpoint; "parallax list poolings" names them.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) pooling: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Embed {
+    /// A model folder, a known name, or organisation/name.
+    pub(crate) model: PathBuf,
+    /// A table (.csv, .tsv, .jsonl), a file of lines, - for lines of standard input, or stored vectors (.npy).
+    pub(crate) input: PathBuf,
+    /// The file to write: .npy for a float32 matrix, .jsonl for one object a line.
+    #[arg(long, short, value_name = "OUT")]
+    pub(crate) output: PathBuf,
+    /// The column of the text.
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) column: Option<String>,
+    /// The name of the prompt put before every text.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) prompt: Option<String>,
+    #[command(flatten)]
+    pub(crate) load: Load,
+    /// Tokens embedded at once; memory and speed only.
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub(crate) batch_tokens: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    /// A family, such as losses; all of them in short where it is not given.
+    pub(crate) family: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Config {
+    /// The JSON schema of run files, for editors and tools.
+    Schema,
+    /// A run file with every default written out and overrides applied.
+    Show {
+        /// The run file (TOML).
+        config: PathBuf,
+        /// Set a key of the run file; may be repeated.
+        #[arg(long, value_name = "KEY=VALUE")]
+        set: Vec<String>,
+    },
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("it must be 1 or more".into()),
+        Ok(number) => Ok(number),
+        Err(e) => Err(format!("{e}")),
+    }
+}

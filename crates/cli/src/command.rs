@@ -1,0 +1,27 @@
+//! The commands, each a few calls into the library.
+
+mod config;
+mod embed;
+mod eval;
+mod list;
+mod train;
+
+pub(crate) use config::config;
+pub(crate) use embed::embed;
+pub(crate) use eval::eval;
+pub(crate) use list::list;
+pub(crate) use train::train;
+
+use std::path::Path;
+
+use parallax::{LoadOptions, Model};
+
+use crate::args::Load;
+use crate::progress::Progress;
+
+fn load(path: &Path, args: &Load, progress: &Progress) -> anyhow::Result<Model> {
+    let pooling = args.pooling.as_deref().map(|name| parallax::config::parse_component(name, "model.pooling"));
+    let options = LoadOptions { pooling: pooling.transpose()?, max_tokens: args.max_tokens };
+    let model = Model::load_with(path, &options, &mut |download| progress.line(&download.to_string()))?;
+    Ok(model)
+}

@@ -1,0 +1,64 @@
+use std::process::ExitCode;
+
+use parallax::RunConfig;
+use parallax::run::{Event, TrainOptions};
+
+use crate::args::{Global, Train};
+use crate::progress::Progress;
+use crate::{INTERRUPTED, interrupt, output};
+
+/// `parallax train`
+pub(crate) fn train(global: &Global, args: Train) -> anyhow::Result<ExitCode> {
+    let mut config = RunConfig::load(&args.config, &args.set)?;
+    if let Some(seed) = global.seed {
+        config.seed = seed;
+    }
+    let stop = interrupt::flag("stopping after this step, with a checkpoint");
+    let options = TrainOptions { resume: args.resume, out: args.out, stop };
+    let mut progress = Progress::new(global.quiet);
+    let outcome = parallax::run::train(config, options, &mut |event| show(&mut progress, event))?;
+    progress.clear();
+    output::result(global, &outcome, || outcome.table())?;
+    Ok(if outcome.interrupted { ExitCode::from(INTERRUPTED) } else { ExitCode::SUCCESS })
+}
+
+fn show(progress: &mut Progress, event: &Event) {
+    match event {
+        Event::Plan(text) | Event::Message(text) => progress.line(text),
+        Event::Progress { step, steps, epoch, loss, lr, texts_per_second, seconds_left } => {
+            let left = duration(*seconds_left);
+            let text = format!(
+                "steps, epoch {epoch}, loss {loss:.4}, lr {lr:.2e}, {texts_per_second:.0} rows/s, {left} left"
+            );
+            progress.step(*step, *steps, &text);
+        }
+        Event::Validation { step, measure, value, best } => {
+            let best = if *best { " (best so far)" } else { "" };
+            progress.line(&format!("step {step}: {measure} {value:.4}{best}"));
+        }
+    }
+}
+
+fn duration(seconds: f64) -> String {
+    if !seconds.is_finite() {
+        return "unknown".to_owned();
+    }
+    let seconds = seconds.max(0.0).round() as u64;
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, s) => format!("{s} s"),
+        (0, m, s) => format!("{m} min {s} s"),
+        (h, m, _) => format!("{h} h {m} min"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn durations_read_well() {
+        assert_eq!(super::duration(12.4), "12 s");
+        assert_eq!(super::duration(61.0), "1 min 1 s");
+        assert_eq!(super::duration(7265.0), "2 h 1 min");
+        assert_eq!(super::duration(f64::INFINITY), "unknown");
+        assert_eq!(super::duration(-1.0), "0 s");
+    }
+}
