@@ -6,7 +6,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use parallax::Measure;
 
 #[derive(Debug, Parser)]
-#[command(name = "parallax", version, about = "Adapt, evaluate and use embedding models", max_term_width = 110)]
+#[command(
+    name = "parallax",
+    version,
+    about = "Adapt, evaluate and use embedding models",
+    max_term_width = 110
+)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,

@@ -20,7 +20,8 @@ use crate::args::Load;
 use crate::progress::Progress;
 
 fn load(path: &Path, args: &Load, progress: &Progress) -> anyhow::Result<Model> {
-    let pooling = args.pooling.as_deref().map(|name| parallax::config::parse_component(name, "model.pooling"));
+    let pooling =
+        args.pooling.as_deref().map(|name| parallax::config::parse_component(name, "model.pooling"));
     let options = LoadOptions { pooling: pooling.transpose()?, max_tokens: args.max_tokens };
     let model = Model::load_with(path, &options, &mut |download| progress.line(&download.to_string()))?;
     Ok(model)

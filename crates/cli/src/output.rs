@@ -7,7 +7,11 @@ use serde::Serialize;
 use crate::args::Global;
 
 /// The result, as text or as one JSON document.
-pub(crate) fn result(global: &Global, json: &impl Serialize, text: impl FnOnce() -> String) -> anyhow::Result<()> {
+pub(crate) fn result(
+    global: &Global,
+    json: &impl Serialize,
+    text: impl FnOnce() -> String,
+) -> anyhow::Result<()> {
     if global.json {
         return document(json);
     }

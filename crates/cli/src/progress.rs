@@ -73,10 +73,7 @@ fn bar(total: u64) -> ProgressBar {
     styled(ProgressBar::new(total), style)
 }
 
-fn styled(
-    bar: ProgressBar,
-    style: Result<ProgressStyle, indicatif::style::TemplateError>,
-) -> ProgressBar {
+fn styled(bar: ProgressBar, style: Result<ProgressStyle, indicatif::style::TemplateError>) -> ProgressBar {
     bar.set_draw_target(ProgressDrawTarget::stderr());
     match style {
         Ok(style) => bar.with_style(style),

@@ -33,8 +33,11 @@ impl Run {
 
     /// Rows of vectors as an .npy file.
     fn npy(&self, name: &str, rows: &[Vec<f32>]) -> PathBuf {
-        let mut header =
-            format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}, {}), }}", rows.len(), rows[0].len());
+        let mut header = format!(
+            "{{'descr': '<f4', 'fortran_order': False, 'shape': ({}, {}), }}",
+            rows.len(),
+            rows[0].len()
+        );
         while !(header.len() + 11).is_multiple_of(64) {
             header.push(' ');
         }
@@ -77,7 +80,11 @@ impl Run {
             assert!(message.contains(part), "no {part:?} in: {message}");
         }
         assert!(!message.contains("panicked"), "{message}");
-        assert!(!self.path("out").exists(), "left behind: {:?}", std::fs::read_dir(self.path("out")).unwrap().count());
+        assert!(
+            !self.path("out").exists(),
+            "left behind: {:?}",
+            std::fs::read_dir(self.path("out")).unwrap().count()
+        );
     }
 }
 
@@ -198,7 +205,8 @@ fn every_loss_and_head_improves_vectors_on_unseen_classes() {
 #[test]
 fn pairs_train_with_ranking_and_report_masked_duplicates() {
     let run = Run::new();
-    let rows: Vec<String> = (0..60).map(|i| format!("question {} about {},answer {}", i, i % 7, i % 30)).collect();
+    let rows: Vec<String> =
+        (0..60).map(|i| format!("question {} about {},answer {}", i, i % 7, i % 30)).collect();
     let table = run.write("pairs.csv", format!("question,answer\n{}\n", rows.join("\n")));
     let toml = format!(
         "[data]\npath = {table:?}\nsplit = {{ name = \"random\", test = 0.3 }}\n[model]\npath = {:?}\n\
@@ -222,7 +230,8 @@ fn freezing_and_early_stopping_do_what_they_say() {
     let toml = format!(
         "{}\nfreeze = [\"encoder\"]\nvalidate_every = 1\npatience = 2\n[head]\nname = \"linear\"\n[data.split]\n\
          name = \"class_disjoint\"\nseen = 16\nvalidation = 4\n",
-        on(&support(), &reference("bert")).replace("max_steps = 3", "epochs = 40\noptimizer = { name = \"adamw\", lr = 0.0 }")
+        on(&support(), &reference("bert"))
+            .replace("max_steps = 3", "epochs = 40\noptimizer = { name = \"adamw\", lr = 0.0 }")
     );
     let result = run.result(&toml, &[]);
     // A rate of 0 never improves on the first validation: two more and the run ends.
@@ -244,7 +253,11 @@ fn bad_data_is_refused_by_file_row_and_field() {
     run.refused(&on(&csv(""), &model), &["data.csv", "empty"]);
     run.refused(&on(&csv("text,label\n"), &model), &["data.csv"]);
     run.refused(&on(&run.write("data.csv", b"text,label\nab\xff,x\n"), &model), &["data.csv", "UTF-8", "2"]);
-    run.refused(&on(&csv("text,label\na,x\nb,x\nc,x\n"), &model).replace("[model]", "split = { name = \"random\", test = 0.0 }\n[model]"), &["\"x\""]);
+    run.refused(
+        &on(&csv("text,label\na,x\nb,x\nc,x\n"), &model)
+            .replace("[model]", "split = { name = \"random\", test = 0.0 }\n[model]"),
+        &["\"x\""],
+    );
     let singles: String = (0..20).map(|i| format!("t{i},c{i:02}\n")).collect();
     run.refused(&on(&csv(&format!("text,label\n{singles}")), &model), &["one row"]);
     run.refused(&on(&run.path("missing.csv"), &model), &["missing.csv"]);
@@ -289,7 +302,9 @@ fn bad_models_settings_and_places_are_refused() {
     run.refused(&format!("{good}freeze = [\"decoder\"]\n"), &["decoder", "encoder"]);
     run.refused(&format!("{good}optimizer = {{ name = \"adamw\", lr = -1.0 }}\n"), &["lr", "-1"]);
     run.refused(&good.replace(&format!("{:?}", reference("bert")), "\"no-such-model/\""), &["no-such-model"]);
-    let head = "[data]\n".to_owned() + &good.replacen("[data]\n", "", 1) + "[head]\nname = \"multi_head\"\nheads = 5\n";
+    let head = "[data]\n".to_owned()
+        + &good.replacen("[data]\n", "", 1)
+        + "[head]\nname = \"multi_head\"\nheads = 5\n";
     run.refused(&head, &["heads", "5", "32"]);
 
     // A file stands where the run's folder should be made.
@@ -303,7 +318,10 @@ fn bad_models_settings_and_places_are_refused() {
         .output()
         .unwrap();
     let message = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(!output.status.success() && message.contains("file/run") && !message.contains("panicked"), "{message}");
+    assert!(
+        !output.status.success() && message.contains("file/run") && !message.contains("panicked"),
+        "{message}"
+    );
 }
 
 #[test]

@@ -74,9 +74,7 @@ pub enum Error {
         found: usize,
     },
     /// A quoted field is still open at the end of the file.
-    #[error(
-        "{place}: a quote opened in this row is never closed (set data.quoted = false if quotes are plain text here)"
-    )]
+    #[error("{place}: a quote opened in this row is never closed")]
     OpenQuote {
         /// The row in which the quote opens.
         place: Place,
@@ -93,7 +91,7 @@ pub enum Error {
     #[error("{}: more than {} rows in all", .0.display(), u32::MAX)]
     TooManyRows(PathBuf),
     /// Text is not valid UTF-8.
-    #[error("{place}, field \"{field}\": not UTF-8 at byte {byte} of the file; save the file as UTF-8")]
+    #[error("{place}, field \"{field}\": not UTF-8 at byte {byte} of the file")]
     NotUtf8 {
         /// The row.
         place: Place,
@@ -119,8 +117,13 @@ pub enum Error {
         field: String,
     },
     /// A column was asked for that is not there.
-    #[error("there is no column \"{name}\"; the columns are {}{}", quoted(columns), did_you_mean(nearest.as_deref()))]
+    #[error(
+        "{}there is no column \"{name}\"; the columns are {}{}",
+        in_file(file), quoted(columns), did_you_mean(nearest.as_deref())
+    )]
     MissingColumn {
+        /// The file, where it is known.
+        file: Option<PathBuf>,
         /// The name asked for.
         name: String,
         /// The columns there are.
@@ -167,8 +170,10 @@ pub enum Error {
     #[error("{}: the file changed while it was in use", .0.display())]
     Changed(PathBuf),
     /// The columns do not say what is to be learned.
-    #[error("{problem}; the columns are {}; set {hint}", quoted(columns))]
+    #[error("{}{problem}; the columns are {}", in_file(file), quoted(columns))]
     Roles {
+        /// The file, where it is known.
+        file: Option<PathBuf>,
         /// What is unclear.
         problem: String,
         /// The columns there are.
@@ -209,7 +214,7 @@ pub enum Error {
         second_rows: usize,
     },
     /// The rows cannot be divided, or cannot be learned from, as asked.
-    #[error("{problem}; {hint}")]
+    #[error("{problem}")]
     Unusable {
         /// What is wrong.
         problem: String,
@@ -232,6 +237,40 @@ impl Error {
         move |source| Error::Io { path, action, source }
     }
 
+    /// The same error with the file that it is about, where the error can name one and does not.
+    pub fn about(mut self, path: &Path) -> Error {
+        if let Error::MissingColumn { file, .. } | Error::Roles { file, .. } = &mut self {
+            file.get_or_insert_with(|| path.to_owned());
+        }
+        self
+    }
+
+    /// What would help.
+    pub fn hint(&self) -> Option<String> {
+        let text = match self {
+            Error::Unusable { hint, .. } => return Some(hint.clone()),
+            Error::Roles { hint, .. } => return Some(format!("set {hint}")),
+            Error::NoFiles => "set data.path, or data.vectors with data.labels",
+            Error::Empty(_) | Error::HeaderOnly(_) => "check that the file was written to its end",
+            Error::Option { .. } => "change it in the run file, or with --set",
+            Error::Ragged { .. } => "put fields that hold the delimiter in quotes, or set data.delimiter",
+            Error::OpenQuote { .. } => "set data.quoted = false if quotes are plain text here",
+            Error::NotUtf8 { .. } => "save the file as UTF-8",
+            Error::MissingColumn { .. } => {
+                "name the columns with data.text, data.label, data.anchor and data.positive, or --text and --label"
+            }
+            Error::NotFinite { .. } => "remove that row, or mend what wrote it",
+            Error::LengthsDiffer { .. } => "row i of one must describe row i of the other",
+            Error::Npy { .. } => "write the matrix with numpy.save as float32 in C order",
+            Error::Tokenizer { .. } => {
+                "the folder must hold tokenizer.json, or the vocabulary of a BERT model"
+            }
+            Error::MissingCell { .. } => "fill the field, or remove the row",
+            _ => return None,
+        };
+        Some(text.to_owned())
+    }
+
     pub(crate) fn option(option: impl Into<String>, problem: impl Into<String>) -> Error {
         Error::Option { option: option.into(), problem: problem.into() }
     }
@@ -248,8 +287,12 @@ impl Error {
             .filter(|(similarity, _)| *similarity >= 0.75)
             .max_by(|a, b| a.0.total_cmp(&b.0))
             .map(|(_, column)| column.clone());
-        Error::MissingColumn { name: name.to_owned(), columns: columns.to_vec(), nearest }
+        Error::MissingColumn { file: None, name: name.to_owned(), columns: columns.to_vec(), nearest }
     }
+}
+
+fn in_file(file: &Option<PathBuf>) -> String {
+    file.as_ref().map_or(String::new(), |path| format!("{}: ", path.display()))
 }
 
 /// `"a", "b", "c"`, shortened after twenty names.

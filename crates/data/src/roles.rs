@@ -191,7 +191,7 @@ impl Finder<'_> {
     }
 
     fn unclear(&self, problem: String, hint: impl Into<String>) -> Error {
-        Error::Roles { problem, columns: self.columns.to_vec(), hint: hint.into() }
+        Error::Roles { file: None, problem, columns: self.columns.to_vec(), hint: hint.into() }
     }
 
     /// The column of a role: as set, else the only one with a known name.
@@ -476,7 +476,10 @@ impl Roles {
     /// # Errors
     /// As [`Columns::resolve`].
     pub fn of(table: &Table, columns: &Columns) -> Result<Roles> {
-        columns.resolve(table.columns())
+        columns.resolve(table.columns()).map_err(|e| match table.files().next() {
+            Some(path) => e.about(path),
+            None => e,
+        })
     }
 }
 

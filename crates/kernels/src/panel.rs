@@ -62,7 +62,9 @@ mod tests {
     #[test]
     fn a_panel_equals_the_triple_loop() {
         let value = |i: usize, salt: usize| ((i * 31 + salt * 7) % 19) as f64 - 9.0;
-        for (first, m, n, k, stride) in [(0, 3, 2, 4, 3), (2, 5, 17, 9, 11), (6, 1, 8, 33, 7), (1, 4, 3, 0, 5)] {
+        for (first, m, n, k, stride) in
+            [(0, 3, 2, 4, 3), (2, 5, 17, 9, 11), (6, 1, 8, 33, 7), (1, 4, 3, 0, 5)]
+        {
             let a: Vec<f64> = (0..k * stride).map(|i| value(i, 1)).collect();
             let b: Vec<f64> = (0..k * n).map(|i| value(i, 2)).collect();
             let start: Vec<f64> = (0..m * n).map(|i| value(i, 3)).collect();

@@ -90,7 +90,11 @@ pub fn attention(
         .map(|group| {
             let (b, l) = (group.rows.len(), group.length);
             let heads_of = |x: &Tensor<2>| -> Tensor<4> {
-                let x = if whole { x.clone() } else { x.clone().slice([group.start..group.start + b * l, 0..width]) };
+                let x = if whole {
+                    x.clone()
+                } else {
+                    x.clone().slice([group.start..group.start + b * l, 0..width])
+                };
                 x.reshape([b, l, heads, size]).swap_dims(1, 2)
             };
             let mut scores = (heads_of(&q) * scale).matmul(heads_of(&k).swap_dims(2, 3));

@@ -121,7 +121,11 @@ pub fn gradients<M: Module>(network: &M, gradients: &Gradients, each: impl FnMut
 
 /// Lets `each` change every trainable parameter in place; it gets path, values and, where the graph reached the
 /// parameter, its gradient.
-pub fn update<M: Module>(network: M, gradients: &mut Gradients, each: impl FnMut(&str, &mut [f32], Option<&[f32]>)) -> M {
+pub fn update<M: Module>(
+    network: M,
+    gradients: &mut Gradients,
+    each: impl FnMut(&str, &mut [f32], Option<&[f32]>),
+) -> M {
     struct Update<'a, F>(Path, &'a mut Gradients, F);
     impl<F: FnMut(&str, &mut [f32], Option<&[f32]>)> ModuleMapper for Update<'_, F> {
         fn enter_module(&mut self, name: &str, container: &str) {
@@ -135,7 +139,8 @@ pub fn update<M: Module>(network: M, gradients: &mut Gradients, each: impl FnMut
                 return param;
             }
             let gradient = param.val().grad_remove(self.1).map(|g| g.into_data());
-            let (gradients, each) = (gradient.as_ref().map(|g| g.as_slice::<f32>().expect("gradients are f32")), &mut self.2);
+            let (gradients, each) =
+                (gradient.as_ref().map(|g| g.as_slice::<f32>().expect("gradients are f32")), &mut self.2);
             let path = self.0.dotted();
             param.map(|tensor| {
                 let device = tensor.device();

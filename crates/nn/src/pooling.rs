@@ -123,15 +123,24 @@ impl Pooling {
                             for (at, row) in weights.chunks_mut(l).enumerate() {
                                 mode.weights(group.lengths[at], skipped(at), row);
                             }
-                            let weights = Tensor::<3>::from_data(TensorData::new(weights, [b, 1, l]), &device);
+                            let weights =
+                                Tensor::<3>::from_data(TensorData::new(weights, [b, 1, l]), &device);
                             weights.matmul(tokens.clone()).reshape([b, width])
                         }
                     })
                     .collect();
-                if pooled.len() == 1 { pooled.into_iter().next().expect("one mode") } else { Tensor::cat(pooled, 1) }
+                if pooled.len() == 1 {
+                    pooled.into_iter().next().expect("one mode")
+                } else {
+                    Tensor::cat(pooled, 1)
+                }
             })
             .collect();
-        let all = if groups.len() == 1 { groups.into_iter().next().expect("one group") } else { Tensor::cat(groups, 0) };
+        let all = if groups.len() == 1 {
+            groups.into_iter().next().expect("one group")
+        } else {
+            Tensor::cat(groups, 0)
+        };
         let restore: Vec<i64> = layout.restore().into_iter().map(|at| at as i64).collect();
         let texts = layout.texts();
         all.select(0, Tensor::from_data(TensorData::new(restore, [texts]), &device))

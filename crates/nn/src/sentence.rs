@@ -207,7 +207,11 @@ impl SentenceEncoder {
         let mut width = self.input;
         for (index, stage) in self.network.head.iter().enumerate() {
             if let Some(expected) = stage.input().filter(|&expected| expected != width) {
-                return Err(Error::Dimension { what: format!("input of head stage {index}"), expected, found: width });
+                return Err(Error::Dimension {
+                    what: format!("input of head stage {index}"),
+                    expected,
+                    found: width,
+                });
             }
             width = stage.output(width);
         }
@@ -350,7 +354,12 @@ impl SentenceEncoder {
 
     /// Embeddings of tokenised texts or stored vectors, row-major `[n, dim]`, in batches of similar length that hold
     /// about `token_budget` tokens; `progress` is told how many are done.
-    pub fn embed(&self, inputs: &[Input], token_budget: usize, mut progress: impl FnMut(usize)) -> Result<Vec<f32>> {
+    pub fn embed(
+        &self,
+        inputs: &[Input],
+        token_budget: usize,
+        mut progress: impl FnMut(usize),
+    ) -> Result<Vec<f32>> {
         let dim = self.dim();
         let mut order: Vec<usize> = (0..inputs.len()).collect();
         order.sort_by_key(|&i| (std::cmp::Reverse(inputs[i].tokens()), i));

@@ -48,9 +48,11 @@ fn token_ids_and_embeddings_equal_sentence_transformers() {
         let (model, reference) = (load(family), reference(family));
         let texts = strings(&reference["texts"]);
         let inputs = model.tokenize(&texts, None).unwrap();
-        for ((input, want), text) in inputs.iter().zip(reference["input_ids"].as_array().unwrap()).zip(&texts) {
+        for ((input, want), text) in inputs.iter().zip(reference["input_ids"].as_array().unwrap()).zip(&texts)
+        {
             let Input::Tokens { ids, .. } = input else { panic!("tokens") };
-            let want: Vec<u32> = want.as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect();
+            let want: Vec<u32> =
+                want.as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect();
             assert_eq!(*ids, want, "{family}: {text:?}");
         }
         let want = floats(&reference["embeddings"]);
@@ -72,8 +74,12 @@ fn every_pooling_mode_equals_sentence_transformers() {
     let (model, reference) = (load("bert"), reference("bert"));
     let cases = &reference["pooling_modes"];
     let texts = strings(&reference["texts"]);
-    let chosen: Vec<String> =
-        cases["texts"].as_array().unwrap().iter().map(|at| texts[at.as_u64().unwrap() as usize].clone()).collect();
+    let chosen: Vec<String> = cases["texts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|at| texts[at.as_u64().unwrap() as usize].clone())
+        .collect();
     let inputs = model.tokenize(&chosen, Some("query")).unwrap();
     let (ids, prompts): (Vec<&[u32]>, Vec<usize>) = inputs
         .iter()
@@ -173,7 +179,8 @@ fn every_parameter_moves_in_one_step() {
             let mut gradients = (x * w).sum().backward();
             model.update_network(|network| {
                 parameters::update(network, &mut gradients, |path, values, gradient| {
-                    let gradient = gradient.unwrap_or_else(|| panic!("{family} {head:?}: {path} has no gradient"));
+                    let gradient =
+                        gradient.unwrap_or_else(|| panic!("{family} {head:?}: {path} has no gradient"));
                     let before = values.to_vec();
                     let largest = gradient.iter().fold(0f32, |m, g| m.max(g.abs()));
                     values.iter_mut().zip(gradient).for_each(|(v, g)| *v -= g / largest.max(1e-30));
@@ -214,7 +221,8 @@ fn a_saved_folder_loads_to_the_same_vectors() {
             parallax_nn::folder::save(&model, &to, "# card\n").unwrap();
             let again = SentenceEncoder::load(&to, &LoadOptions::default(), &cpu()).unwrap();
             let texts = strings(&reference(family)["texts"]);
-            let embed = |m: &SentenceEncoder| m.embed(&m.tokenize(&texts, None).unwrap(), 4096, |_| ()).unwrap();
+            let embed =
+                |m: &SentenceEncoder| m.embed(&m.tokenize(&texts, None).unwrap(), 4096, |_| ()).unwrap();
             let error = difference(&embed(&model), &embed(&again));
             assert!(error <= 1e-6, "{family} {head:?}: {error}");
             let names = |path: &Path| parallax_nn::folder::weights::Weights::open(path).unwrap().names();
@@ -246,7 +254,8 @@ fn edited(file: &str, edit: impl Fn(String) -> String) -> (tempfile::TempDir, Er
     copy("distilbert", to.path());
     let path = to.path().join(file);
     std::fs::write(&path, edit(std::fs::read_to_string(&path).unwrap())).unwrap();
-    let error = SentenceEncoder::load(to.path(), &LoadOptions::default(), &cpu()).err().expect("must be refused");
+    let error =
+        SentenceEncoder::load(to.path(), &LoadOptions::default(), &cpu()).err().expect("must be refused");
     (to, error)
 }
 
@@ -287,7 +296,8 @@ fn a_truncated_weight_file_is_an_error_and_not_a_panic() {
     let bytes = std::fs::read(&path).unwrap();
     for keep in [0, 4, 100, bytes.len() / 2, bytes.len() - 1] {
         std::fs::write(&path, &bytes[..keep]).unwrap();
-        let error = SentenceEncoder::load(to.path(), &LoadOptions::default(), &cpu()).err().expect("must be refused");
+        let error =
+            SentenceEncoder::load(to.path(), &LoadOptions::default(), &cpu()).err().expect("must be refused");
         assert!(error.to_string().contains("model.safetensors"), "{error}");
     }
 }

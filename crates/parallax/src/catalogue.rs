@@ -136,7 +136,9 @@ fn kind(property: &Json) -> String {
     }
     let name = match &schema["type"] {
         Json::String(name) => name.as_str(),
-        Json::Array(names) => names.iter().filter_map(Json::as_str).find(|&name| name != "null").unwrap_or(""),
+        Json::Array(names) => {
+            names.iter().filter_map(Json::as_str).find(|&name| name != "null").unwrap_or("")
+        }
         _ => "",
     };
     match name {

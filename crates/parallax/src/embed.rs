@@ -31,7 +31,13 @@ static GO_ON: AtomicBool = AtomicBool::new(false);
 
 impl Default for EmbedOptions<'_> {
     fn default() -> Self {
-        EmbedOptions { column: None, prompt: None, batch_tokens: BATCH_TOKENS, chunk_rows: 4096, stop: &GO_ON }
+        EmbedOptions {
+            column: None,
+            prompt: None,
+            batch_tokens: BATCH_TOKENS,
+            chunk_rows: 4096,
+            stop: &GO_ON,
+        }
     }
 }
 
@@ -70,7 +76,8 @@ pub fn embed(
         }
         let values = model.embed(&inputs, options.batch_tokens)?.into_values();
         if let Some(at) = values.iter().position(|value| !value.is_finite()) {
-            let what = format!("{}: the embedding of row {} is not finite", input.display(), rows + at / dim + 1);
+            let what =
+                format!("{}: the embedding of row {} is not finite", input.display(), rows + at / dim + 1);
             return Err(Error::setting_with(what, "the weights of the model hold NaN or are far too large"));
         }
         sink.push(&texts, &values, dim).map_err(|e| match e {
@@ -128,7 +135,11 @@ impl Source {
     }
 
     /// The next rows: their texts (none for stored vectors) and the model's inputs.
-    fn next(&mut self, model: &Model, options: &EmbedOptions<'_>) -> Result<Option<(Vec<String>, Vec<Input>)>> {
+    fn next(
+        &mut self,
+        model: &Model,
+        options: &EmbedOptions<'_>,
+    ) -> Result<Option<(Vec<String>, Vec<Input>)>> {
         let size = options.chunk_rows.max(1);
         match self {
             Source::Texts(stream, _) => {

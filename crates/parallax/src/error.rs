@@ -113,7 +113,10 @@ impl Error {
     /// What the reader of the message can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Error::Config { hint, .. } | Error::Setting { hint, .. } => hint.clone(),
+            Error::Config { hint, .. } => hint
+                .clone()
+                .or_else(|| Some("\"parallax config schema\" says what every setting may be".to_owned())),
+            Error::Setting { hint, .. } => hint.clone(),
             Error::NoModel { hint, .. } | Error::Download { hint, .. } => Some(hint.clone()),
             Error::Io { source, .. } => io(source),
             Error::Interrupted => None,
@@ -152,6 +155,7 @@ fn io(error: &std::io::Error) -> Option<String> {
         ErrorKind::NotFound => "check the path; relative paths start at the current folder",
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => "check who may read or write there",
         ErrorKind::StorageFull => "the disk is full",
+        ErrorKind::NotADirectory => "a part of that path is a file",
         ErrorKind::IsADirectory => "name a file in that folder",
         _ => return None,
     };
@@ -159,23 +163,10 @@ fn io(error: &std::io::Error) -> Option<String> {
 }
 
 fn data(error: &parallax_data::Error) -> Option<String> {
-    use parallax_data::Error as E;
-    let text = match error {
-        E::Io { source, .. } => return io(source),
-        E::NoFiles => "set data.path, or data.vectors with data.labels",
-        E::Empty(_) | E::HeaderOnly(_) => "check that the file was written to its end",
-        E::Ragged { .. } => "put fields that hold the delimiter in quotes, or set the delimiter of the file",
-        E::NotUtf8 { .. } => "convert the file to UTF-8",
-        E::MissingColumn { .. } => {
-            "name the columns with data.text, data.label, data.anchor and data.positive, or --text and --label"
-        }
-        E::NotFinite { .. } => "remove that row, or mend what wrote it",
-        E::LengthsDiffer { .. } => "row i of one must describe row i of the other",
-        E::Npy { .. } => "write the matrix with numpy.save as float32 in C order",
-        E::Tokenizer { .. } => "the folder must hold tokenizer.json, or the vocabulary of a BERT model",
-        _ => return None,
-    };
-    Some(text.to_owned())
+    match error {
+        parallax_data::Error::Io { source, .. } => io(source),
+        other => other.hint(),
+    }
 }
 
 fn model(error: &parallax_nn::Error) -> Option<String> {
@@ -187,6 +178,7 @@ fn model(error: &parallax_nn::Error) -> Option<String> {
         E::Io { source, .. } => return io(source),
         E::Data(error) => return data(error),
         E::Format { .. } => "fetch or copy the model folder again; a file of it is damaged or not complete",
+        E::Setting(_) => "change it in the run file, or with --set",
         E::Dimension { .. } => "use vectors of the dimension that the model was made for",
         _ => return None,
     };
@@ -198,7 +190,7 @@ fn objective(error: &parallax_metric::Error) -> Option<String> {
     let text = match error {
         E::NeedsPairs { .. } => "use pairs (data.anchor and data.positive), or a loss for labelled rows",
         E::Overflow { .. } => "lower train.optimizer.lr, or set train.clip_norm",
-        _ => return None,
+        _ => "change it in the run file, or with --set",
     };
     Some(text.to_owned())
 }
@@ -206,7 +198,9 @@ fn objective(error: &parallax_metric::Error) -> Option<String> {
 fn evaluation(error: &parallax_eval::Error) -> Option<String> {
     use parallax_eval::Error as E;
     let text = match error {
-        E::NothingRelevant { .. } => "retrieval needs at least two rows of one class; is the right column the label?",
+        E::NothingRelevant { .. } => {
+            "retrieval needs at least two rows of one class; is the right column the label?"
+        }
         E::Dimension { .. } => "use vectors of one model",
         _ => return None,
     };
@@ -221,8 +215,10 @@ fn training(error: &parallax_train::Error) -> Option<String> {
         E::Data(error) => data(error),
         E::Evaluation(error) => evaluation(error),
         E::Io { source, .. } => io(source),
+        E::Setting(_) => Some("change it in the run file, or with --set".to_owned()),
         E::NotFinite { .. } => Some("lower train.optimizer.lr, or set train.clip_norm".to_owned()),
-        E::Checkpoint { .. } => Some("start afresh without --resume, or in another folder with --out".to_owned()),
-        _ => None,
+        E::Checkpoint { .. } => {
+            Some("start afresh without --resume, or in another folder with --out".to_owned())
+        }
     }
 }

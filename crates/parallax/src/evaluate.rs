@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use parallax_data::{Labels, Parts, Shape, Split, Table};
+use parallax_data::{Labels, Parts, Roles, Shape, Split, Table};
 use parallax_eval::{Gallery, Retrieval, RetrievalConfig, Similarity, retrieval};
 use parallax_nn::Input;
 use parallax_random::Key;
@@ -113,7 +113,11 @@ impl fmt::Display for EvaluationReport {
                 Some([low, high]) => format!("[{low:.4}, {high:.4}]"),
                 None => "-".to_owned(),
             };
-            write!(f, "\n{:<width$}  {:.4}  {interval:<17}  {:.4}", measure.name, measure.value, measure.class_mean)?;
+            write!(
+                f,
+                "\n{:<width$}  {:.4}  {interval:<17}  {:.4}",
+                measure.name, measure.value, measure.class_mean
+            )?;
         }
         Ok(())
     }
@@ -244,7 +248,7 @@ impl Rows {
         let columns = data.columns();
         let roles = match &rows.vectors {
             Some(_) => columns.beside_vectors(table.columns())?,
-            None => columns.resolve(table.columns())?,
+            None => Roles::of(&table, &columns)?,
         };
         rows.shape = roles.shape.name();
         let label = match roles.shape {
@@ -260,7 +264,10 @@ impl Rows {
             }
             Shape::ScoredPairs { .. } => {
                 let what = "the rows are pairs with a similarity, and retrieval needs classes or pairs that belong together";
-                return Err(Error::setting_with(what, "name the columns of a class, or of pairs without a score"));
+                return Err(Error::setting_with(
+                    what,
+                    "name the columns of a class, or of pairs without a score",
+                ));
             }
         };
         if let (Some(column), None) = (label, &rows.labels) {
@@ -277,7 +284,13 @@ impl Rows {
         let Some(vectors) = &self.vectors else { return Ok(()) };
         let differ = |second: &str, second_rows: usize| {
             let (first, first_rows) = (vectors.path().display().to_string(), vectors.rows());
-            Err(parallax_data::Error::LengthsDiffer { first, first_rows, second: second.to_owned(), second_rows }.into())
+            Err(parallax_data::Error::LengthsDiffer {
+                first,
+                first_rows,
+                second: second.to_owned(),
+                second_rows,
+            }
+            .into())
         };
         match (&self.labels, &self.table) {
             (_, Some(table)) if table.len() != vectors.rows() => {
@@ -302,7 +315,9 @@ impl Rows {
     fn usual_split(&self) -> Split {
         use parallax_data::split::{ClassDisjointSplit, ColumnSplit, RandomSplit};
         match (&self.split, &self.labels) {
-            (Some(column), _) => Split::Column(ColumnSplit { column: column.clone(), ..ColumnSplit::default() }),
+            (Some(column), _) => {
+                Split::Column(ColumnSplit { column: column.clone(), ..ColumnSplit::default() })
+            }
             (None, Some(_)) => Split::ClassDisjoint(ClassDisjointSplit::default()),
             (None, None) => Split::Random(RandomSplit::default()),
         }
@@ -327,7 +342,9 @@ impl Rows {
         let mut values = Vec::with_capacity(rows.len() * model.dim());
         for chunk in rows.chunks(CHUNK_ROWS) {
             let inputs: Vec<Input> = match (&self.vectors, &self.table) {
-                (Some(vectors), _) => chunk.iter().map(|&row| Input::Vector(vectors.row(row as usize))).collect(),
+                (Some(vectors), _) => {
+                    chunk.iter().map(|&row| Input::Vector(vectors.row(row as usize))).collect()
+                }
                 (None, Some(table)) => {
                     let texts = chunk.iter().map(|&row| table.cell(row as usize, column));
                     model.encoder().tokenize(&texts.collect::<Result<Vec<_>, _>>()?, prompt)?

@@ -160,7 +160,8 @@ impl Vectors {
     /// # Panics
     /// If `i` or `j` is not below [`len`](Self::len).
     pub fn cosine(&self, i: usize, j: usize) -> f64 {
-        let dot = |x: &[f32], y: &[f32]| x.iter().zip(y).map(|(&x, &y)| f64::from(x) * f64::from(y)).sum::<f64>();
+        let dot =
+            |x: &[f32], y: &[f32]| x.iter().zip(y).map(|(&x, &y)| f64::from(x) * f64::from(y)).sum::<f64>();
         let (x, y) = (self.row(i), self.row(j));
         let norms = (dot(x, x) * dot(y, y)).sqrt();
         if norms == 0.0 { 0.0 } else { dot(x, y) / norms }

@@ -78,7 +78,8 @@ impl Locations {
             .or_else(|| variable("XDG_CACHE_HOME").map(|folder| folder.join("parallax")))
             .or_else(|| variable("HOME").map(|folder| folder.join(".cache/parallax")))
             .unwrap_or_else(|| ".parallax-cache".into());
-        let endpoint = variable("HF_ENDPOINT").and_then(|endpoint| endpoint.into_os_string().into_string().ok());
+        let endpoint =
+            variable("HF_ENDPOINT").and_then(|endpoint| endpoint.into_os_string().into_string().ok());
         Locations {
             folders: variable("PARALLAX_MODELS").into_iter().chain(data).collect(),
             cache: cache.join("models"),
@@ -129,16 +130,20 @@ pub fn resolve(name: &str, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Pat
 /// # Errors
 /// [`Error::NoModel`] for a name that is no folder and not known, [`Error::Download`] for a file that the hub does not
 /// have, that did not arrive, or that has another length or SHA-256 than it should, and [`Error::Io`].
-pub fn resolve_in(name: &str, locations: &Locations, progress: &mut dyn FnMut(Progress<'_>)) -> Result<PathBuf> {
+pub fn resolve_in(
+    name: &str,
+    locations: &Locations,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<PathBuf> {
     let direct = Path::new(name);
     if direct.is_dir() {
         return Ok(direct.to_owned());
     }
-    let no_model = |what: &str, hint: String| {
-        Err(Error::NoModel { name: name.to_owned(), what: what.to_owned(), hint })
-    };
+    let no_model =
+        |what: &str, hint: String| Err(Error::NoModel { name: name.to_owned(), what: what.to_owned(), hint });
     let names: Vec<&str> = known().iter().map(|model| model.name.as_str()).collect();
-    let usual = format!("give the path of a model folder, a known name ({}) or organisation/name", names.join(", "));
+    let usual =
+        format!("give the path of a model folder, a known name ({}) or organisation/name", names.join(", "));
     if direct.exists() {
         return no_model("it is a file and not a model folder", usual);
     }

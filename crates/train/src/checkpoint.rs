@@ -145,18 +145,22 @@ pub(crate) fn read(folder: &Path, fingerprint: &str, model: SentenceEncoder) -> 
         return Err(bad(&at, format!("has format {}, this program reads {VERSION}", position.version)));
     }
     if position.fingerprint != fingerprint {
-        return Err(bad(&at, "belongs to a run with other data, another model, other settings or another seed".into()));
+        return Err(bad(
+            &at,
+            "belongs to a run with other data, another model, other settings or another seed".into(),
+        ));
     }
     let load = |name: &str| -> Result<Values> {
         let weights = Weights::open_files(vec![folder.join(name)])?;
-        Ok(weights.read_all(false)?.into_iter().map(|(path, t)| (path, (t.shape, t.values))).collect())
+        Ok(weights.read_floats().into_iter().map(|(path, t)| (path, (t.shape, t.values))).collect())
     };
     let mut values = load("model.safetensors")?;
     let model = restore(model, &mut values, &folder.join("model.safetensors"))?;
     let mut moments: BTreeMap<String, Moments> = BTreeMap::new();
     for (name, (_, values)) in load("optimizer.safetensors")? {
         let path = folder.join("optimizer.safetensors");
-        let (parameter, which) = name.rsplit_once('/').ok_or_else(|| bad(&path, format!("tensor \"{name}\"")))?;
+        let (parameter, which) =
+            name.rsplit_once('/').ok_or_else(|| bad(&path, format!("tensor \"{name}\"")))?;
         let entry = moments.entry(parameter.into()).or_default();
         match which {
             "first" => entry.first = values,
@@ -185,7 +189,5 @@ pub(crate) fn restore(model: SentenceEncoder, values: &mut Values, path: &Path) 
             });
         }
     }
-    Ok(model.map_network(|network| {
-        parameters::write(network, |path, _| values.remove(path).map(|(_, v)| v))
-    }))
+    Ok(model.map_network(|network| parameters::write(network, |path, _| values.remove(path).map(|(_, v)| v))))
 }

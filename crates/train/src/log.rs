@@ -19,8 +19,7 @@ impl Log {
     /// Opens the log and drops whatever stands after `bytes`: lines of steps that will be taken again.
     pub(crate) fn open(path: &Path, bytes: u64) -> Result<Self> {
         let io = |source| Error::Io { path: path.to_owned(), source };
-        let mut file =
-            OpenOptions::new().create(true).truncate(false).write(true).open(path).map_err(io)?;
+        let mut file = OpenOptions::new().create(true).truncate(false).write(true).open(path).map_err(io)?;
         let length = file.metadata().map_err(io)?.len();
         if length < bytes {
             return Err(Error::Checkpoint {

@@ -113,7 +113,8 @@ impl AdamW {
         let keep = (1.0 - lr * weight_decay) as f32;
         let step = (lr / correction.0) as f32;
         let root = correction.1.sqrt() as f32;
-        let (b1, b2, c1, c2, eps) = (b1 as f32, b2 as f32, (1.0 - b1) as f32, (1.0 - b2) as f32, self.eps as f32);
+        let (b1, b2, c1, c2, eps) =
+            (b1 as f32, b2 as f32, (1.0 - b1) as f32, (1.0 - b2) as f32, self.eps as f32);
         values
             .par_chunks_mut(BLOCK)
             .zip(gradient.par_chunks(BLOCK))
@@ -131,8 +132,10 @@ impl AdamW {
 
 /// Σ x² in f64, block by block in order: the same for any number of threads.
 pub fn squared_norm(values: &[f32]) -> f64 {
-    let blocks: Vec<f64> =
-        values.par_chunks(BLOCK).map(|block| block.iter().map(|&x| f64::from(x) * f64::from(x)).sum()).collect();
+    let blocks: Vec<f64> = values
+        .par_chunks(BLOCK)
+        .map(|block| block.iter().map(|&x| f64::from(x) * f64::from(x)).sum())
+        .collect();
     blocks.iter().sum()
 }
 
@@ -156,7 +159,9 @@ mod tests {
     #[test]
     fn the_norm_does_not_depend_on_threads() {
         let values: Vec<f32> = (0..100_000).map(|i| (i as f32 * 0.37).sin()).collect();
-        let with = |n| rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap().install(|| squared_norm(&values));
+        let with = |n| {
+            rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap().install(|| squared_norm(&values))
+        };
         assert_eq!(with(1).to_bits(), with(2).to_bits());
     }
 }

@@ -36,8 +36,11 @@ impl fmt::Display for Plan {
         let millions = |n: usize| format!("{:.2} M", n as f64 / 1e6);
         let (trained, all) = self.parts.iter().fold((0, 0), |sum, part| (sum.0 + part.1, sum.1 + part.2));
         write!(f, "trained: {} of {} parameters", millions(trained), millions(all))?;
-        let parts: Vec<String> =
-            self.parts.iter().map(|(name, trained, all)| format!("{name} {} of {}", millions(*trained), millions(*all))).collect();
+        let parts: Vec<String> = self
+            .parts
+            .iter()
+            .map(|(name, trained, all)| format!("{name} {} of {}", millions(*trained), millions(*all)))
+            .collect();
         writeln!(f, " ({})", parts.join(", "))?;
         writeln!(
             f,
@@ -91,7 +94,7 @@ pub(crate) fn probe(trainer: &Trainer<'_>, model: &SentenceEncoder, from: u64) -
     let mean = sizes.iter().map(|s| s.0).sum::<usize>() as f64 / sizes.len() as f64;
     sizes.sort_by_key(|s| s.0);
     let steps = trainer.steps() - from;
-    let (mut tokens, mut seconds, mut update) = (0, 0.0, 0.0);
+    let (mut tokens, mut seconds, mut update, mut computing) = (0, 0.0, 0.0, None);
     // The first computation warms up; with few steps to take, the estimate must not cost more than the run.
     let chosen = [sizes[sizes.len() / 2], sizes[sizes.len() / 2], sizes[sizes.len() - 1]];
     let chosen = if steps > 8 { &chosen[..] } else { &chosen[1..] };
@@ -103,6 +106,7 @@ pub(crate) fn probe(trainer: &Trainer<'_>, model: &SentenceEncoder, from: u64) -
             seconds += begun.elapsed().as_secs_f64();
         }
         if at + 1 == chosen.len() {
+            computing = peak_memory();
             let begun = Instant::now();
             let mut state = State::default();
             trainer.apply(&mut model.clone(), &mut state, computed.gradients, from, false)?;
@@ -127,20 +131,29 @@ pub(crate) fn probe(trainer: &Trainer<'_>, model: &SentenceEncoder, from: u64) -
         }
     }
     Ok(Plan {
+        memory: memory(computing, &parts, trainer.validate.is_some()),
         parts,
         steps,
         steps_per_epoch: per_epoch,
         batch_size: batches.first().map_or(0, Vec::len),
         negatives_per_anchor: negatives(trainer, batches.first().map_or(&[], Vec::as_slice))?,
-        memory: peak_memory(),
         seconds: step_seconds * steps as f64 + trainer.validation_seconds * validations as f64,
         tokens_per_batch: mean,
     })
 }
 
+/// The peak of computing the largest batch, and what stands beside it in every later step: two moments of each trained
+/// parameter and, with validation, the best values.
+fn memory(computing: Option<u64>, parts: &[(String, usize, usize)], validated: bool) -> Option<u64> {
+    let (trained, all) = parts.iter().fold((0, 0), |sum, part| (sum.0 + part.1, sum.1 + part.2));
+    let beside = 8 * trained + if validated { 4 * all } else { 0 };
+    computing.map(|peak| peak + beside as u64)
+}
+
 /// Counted on a batch: references that are of another class than the anchor.
 fn negatives(trainer: &Trainer<'_>, rows: &[u32]) -> Result<f64> {
-    if trainer.examples.paired() && matches!(trainer.objective.loss, LossConfig::MultipleNegativesRanking(_)) {
+    if trainer.examples.paired() && matches!(trainer.objective.loss, LossConfig::MultipleNegativesRanking(_))
+    {
         let hard = trainer.examples.fetch(rows)?.iter().map(|e| e.negatives.len()).sum();
         return Ok(Layout::Pairs { batch: rows.len(), hard_negatives: hard }.negatives_per_anchor() as f64);
     }

@@ -36,7 +36,8 @@ impl Schedule {
     /// The factor of the peak rate at `step` (from 0) of a run of `steps`.
     pub fn factor(&self, step: u64, steps: u64) -> f64 {
         let (Schedule::Constant(settings) | Schedule::Linear(settings) | Schedule::Cosine(settings)) = self;
-        let warmup = if settings.warmup < 1.0 { (settings.warmup * steps as f64).ceil() } else { settings.warmup };
+        let warmup =
+            if settings.warmup < 1.0 { (settings.warmup * steps as f64).ceil() } else { settings.warmup };
         let t = step as f64;
         if t < warmup {
             return (t + 1.0) / (warmup + 1.0);

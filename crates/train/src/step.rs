@@ -38,11 +38,18 @@ pub(crate) fn compute(
     let data = x.clone().without_autodiff().into_data();
     let values = data.as_slice::<f32>().map_err(|e| Error::Setting(format!("{e:?}")))?;
     if let Some(at) = values.iter().position(|v| !v.is_finite()) {
-        return Err(Error::NotFinite { step, what: format!("the embedding of row {} of the batch", at / dim + 1) });
+        return Err(Error::NotFinite {
+            step,
+            what: format!("the embedding of row {} of the batch", at / dim + 1),
+        });
     }
     let split = examples.len() * dim;
     let ref_labels: Vec<u32> = if paired {
-        labels.iter().copied().chain(examples.iter().flat_map(|e| e.negatives.iter().map(|(_, label)| *label))).collect()
+        labels
+            .iter()
+            .copied()
+            .chain(examples.iter().flat_map(|e| e.negatives.iter().map(|(_, label)| *label)))
+            .collect()
     } else {
         Vec::new()
     };

@@ -176,7 +176,12 @@ impl Trainer<'_> {
             Some(path) => {
                 let loaded = checkpoint::read(path, &self.fingerprint, model)?;
                 tell(Event::Message(format!("going on after step {}", loaded.position.step)));
-                Progress { model: loaded.model, state: loaded.state, position: loaded.position, best: loaded.best }
+                Progress {
+                    model: loaded.model,
+                    state: loaded.state,
+                    position: loaded.position,
+                    best: loaded.best,
+                }
             }
             None => {
                 let position = Position {
@@ -222,7 +227,8 @@ impl Trainer<'_> {
             });
 
             let epoch_ends = taken.is_multiple_of(per_epoch) || taken == steps;
-            let due = |every: Option<u64>| every.map_or(epoch_ends, |n| taken.is_multiple_of(n) || taken == steps);
+            let due =
+                |every: Option<u64>| every.map_or(epoch_ends, |n| taken.is_multiple_of(n) || taken == steps);
             let mut stop = false;
             if due(self.config.validate_every)
                 && let Some(validate) = self.validate
@@ -240,7 +246,8 @@ impl Trainer<'_> {
                 break;
             }
         }
-        let (steps, best, seconds) = (progress.position.step, progress.position.best, progress.position.seconds);
+        let (steps, best, seconds) =
+            (progress.position.step, progress.position.best, progress.position.seconds);
         let elapsed = start.elapsed().as_secs_f64();
         let mut model = progress.model;
         if let (false, true, Some(mut values)) = (interrupted, self.config.keep_best, progress.best) {
@@ -262,7 +269,11 @@ impl Trainer<'_> {
     }
 
     fn pass(&self, step: u64) -> Pass {
-        if self.config.dropout { Pass::training(self.key.named("dropout").at(step)) } else { Pass::inference() }
+        if self.config.dropout {
+            Pass::training(self.key.named("dropout").at(step))
+        } else {
+            Pass::inference()
+        }
     }
 
     /// Forward and backward of some rows as they would be at `step`.
@@ -283,9 +294,13 @@ impl Trainer<'_> {
         let computed = self.compute(&progress.model, rows, step)?;
         let (value, stats, moved) = (computed.value, computed.stats, computed.moved);
         let first = step == 0 && moved;
-        let applied = self.apply(&mut progress.model, &mut progress.state, computed.gradients, step, first)?;
+        let applied =
+            self.apply(&mut progress.model, &mut progress.state, computed.gradients, step, first)?;
         if !applied.still.is_empty() {
-            tell(Event::Message(format!("the first step left these parameters where they were: {}", applied.still.join(", "))));
+            tell(Event::Message(format!(
+                "the first step left these parameters where they were: {}",
+                applied.still.join(", ")
+            )));
         }
         let line = json!({
             "step": step + 1,
@@ -335,7 +350,10 @@ impl Trainer<'_> {
                 };
                 let square = squared_norm(gradient);
                 if !square.is_finite() {
-                    failed.get_or_insert(Error::NotFinite { step: step + 1, what: format!("the gradient of \"{path}\"") });
+                    failed.get_or_insert(Error::NotFinite {
+                        step: step + 1,
+                        what: format!("the gradient of \"{path}\""),
+                    });
                     return;
                 }
                 norm += square;
@@ -361,10 +379,16 @@ impl Trainer<'_> {
     ) -> Result<bool> {
         let measures = validate(&progress.model.frozen())?;
         let name = &self.config.validate_with;
-        let value = measures.iter().find(|(measure, _)| measure == name).map(|(_, value)| *value).ok_or_else(|| {
-            let known: Vec<&str> = measures.iter().map(|(measure, _)| measure.as_str()).collect();
-            Error::Setting(format!("train.validate_with = \"{name}\" is not measured ({})", known.join(", ")))
-        })?;
+        let value =
+            measures.iter().find(|(measure, _)| measure == name).map(|(_, value)| *value).ok_or_else(
+                || {
+                    let known: Vec<&str> = measures.iter().map(|(measure, _)| measure.as_str()).collect();
+                    Error::Setting(format!(
+                        "train.validate_with = \"{name}\" is not measured ({})",
+                        known.join(", ")
+                    ))
+                },
+            )?;
         let step = progress.position.step;
         let better = progress.position.best.is_none_or(|(best, _)| value > best);
         let map: serde_json::Map<String, Value> = measures.into_iter().map(|(m, v)| (m, v.into())).collect();
@@ -379,7 +403,10 @@ impl Trainer<'_> {
         }
         let stop = self.config.patience.is_some_and(|patience| progress.position.stale >= patience);
         if stop {
-            tell(Event::Message(format!("no better {name} in {} validations: the run ends here", progress.position.stale)));
+            tell(Event::Message(format!(
+                "no better {name} in {} validations: the run ends here",
+                progress.position.stale
+            )));
         }
         Ok(stop)
     }

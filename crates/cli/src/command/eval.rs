@@ -46,7 +46,8 @@ pub(crate) fn eval(global: &Global, args: Eval) -> anyhow::Result<()> {
     }
     let seed = global.seed.unwrap_or(0);
     let evaluation = Evaluation { data, evaluate: evaluate_as, part, seed, similarity, prompt: args.prompt };
-    let report = evaluate(model.as_ref(), &evaluation, &mut |done| progress.step(done as u64, 0, "rows embedded"))?;
+    let report =
+        evaluate(model.as_ref(), &evaluation, &mut |done| progress.step(done as u64, 0, "rows embedded"))?;
     progress.clear();
     output::result(global, &report, || report.to_string())
 }

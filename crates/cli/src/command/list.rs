@@ -42,7 +42,9 @@ fn overview(families: &[Family]) -> String {
     }
     let names: Vec<&str> = known().iter().map(|model| model.name.as_str()).collect();
     let _ = writeln!(text, "{MODELS:<11} {}", names.join(", "));
-    text.push_str("\n\"parallax list FAMILY\" describes the members of one, with their settings and sources.");
+    text.push_str(
+        "\n\"parallax list FAMILY\" describes the members of one, with their settings and sources.",
+    );
     text
 }
 

@@ -65,7 +65,8 @@ impl Config {
 
     fn from_json(path: &Path, json: &Value) -> Result<Self> {
         let fail = |what: String| Error::format(path, what);
-        let model_type = json["model_type"].as_str().ok_or_else(|| fail("field \"model_type\" is missing".into()))?;
+        let model_type =
+            json["model_type"].as_str().ok_or_else(|| fail("field \"model_type\" is missing".into()))?;
         let family = match model_type {
             "bert" => Family::Bert,
             "roberta" | "xlm-roberta" | "camembert" => Family::Roberta,
@@ -83,7 +84,9 @@ impl Config {
         let distil = family == Family::DistilBert;
         let count = |hf: &str, distil_name: &str| -> Result<usize> {
             let name = if distil { distil_name } else { hf };
-            let n = json[name].as_u64().ok_or_else(|| fail(format!("field \"{name}\" is missing or not a number")))?;
+            let n = json[name]
+                .as_u64()
+                .ok_or_else(|| fail(format!("field \"{name}\" is missing or not a number")))?;
             if n == 0 || n > 1 << 24 {
                 return Err(fail(format!("field \"{name}\": {n} is out of range")));
             }
@@ -97,7 +100,11 @@ impl Config {
         };
         let probability = |name: &str| -> Result<f64> {
             let p = real(name, 0.1)?;
-            if (0.0..1.0).contains(&p) { Ok(p) } else { Err(fail(format!("field \"{name}\": {p} is not in [0, 1)"))) }
+            if (0.0..1.0).contains(&p) {
+                Ok(p)
+            } else {
+                Err(fail(format!("field \"{name}\": {p} is not in [0, 1)")))
+            }
         };
         let name = json[if distil { "activation" } else { "hidden_act" }].as_str().unwrap_or("gelu");
         let activation = Activation::from_hugging_face(name)
@@ -122,7 +129,11 @@ impl Config {
             epsilon: if distil { 1e-12 } else { real("layer_norm_eps", 1e-12)? },
             activation,
             dropout: probability(if distil { "dropout" } else { "hidden_dropout_prob" })?,
-            attention_dropout: probability(if distil { "attention_dropout" } else { "attention_probs_dropout_prob" })?,
+            attention_dropout: probability(if distil {
+                "attention_dropout"
+            } else {
+                "attention_probs_dropout_prob"
+            })?,
             relative_buckets: match family {
                 Family::MpNet => json["relative_attention_num_buckets"].as_u64().unwrap_or(32) as usize,
                 _ => 0,

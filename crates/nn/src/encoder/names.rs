@@ -76,8 +76,14 @@ mod tests {
         assert_eq!(in_checkpoint(Family::Bert, path), "encoder.layer.3.attention.self.query.weight");
         assert_eq!(in_checkpoint(Family::DistilBert, path), "transformer.layer.3.attention.q_lin.weight");
         assert_eq!(in_checkpoint(Family::MpNet, path), "encoder.layer.3.attention.attn.q.weight");
-        assert_eq!(in_checkpoint(Family::Roberta, "layers.11.output_norm.bias"), "encoder.layer.11.output.LayerNorm.bias");
-        assert_eq!(in_checkpoint(Family::MpNet, "relative_position.table.weight"), "encoder.relative_attention_bias.weight");
+        assert_eq!(
+            in_checkpoint(Family::Roberta, "layers.11.output_norm.bias"),
+            "encoder.layer.11.output.LayerNorm.bias"
+        );
+        assert_eq!(
+            in_checkpoint(Family::MpNet, "relative_position.table.weight"),
+            "encoder.relative_attention_bias.weight"
+        );
         assert_eq!(in_checkpoint(Family::Bert, "embeddings.norm.weight"), "embeddings.LayerNorm.weight");
     }
 }

@@ -75,7 +75,12 @@ impl Encoder {
                 .then(|| RelativePositionBias::zeros(config.relative_buckets, config.heads, device)),
             layers: (0..config.layers)
                 .map(|_| Block {
-                    attention: Attention { query: square(), key: square(), value: square(), output: square() },
+                    attention: Attention {
+                        query: square(),
+                        key: square(),
+                        value: square(),
+                        output: square(),
+                    },
                     attention_norm: norm(),
                     intermediate: Linear::zeros(d, config.intermediate, true, device),
                     output: Linear::zeros(config.intermediate, d, true, device),
@@ -112,7 +117,8 @@ impl Encoder {
                 );
                 attention.output.forward(mixed)
             };
-            let attended = ops::dropout(attended, layout, config.dropout, pass.site("attention output", index));
+            let attended =
+                ops::dropout(attended, layout, config.dropout, pass.site("attention output", index));
             x = block.attention_norm.forward(x + attended);
             let hidden = config.activation.forward(block.intermediate.forward(x.clone()));
             let fed = block.output.forward(hidden);
@@ -147,9 +153,12 @@ impl Encoder {
             }
         }
         let index = |values: Vec<i64>| Tensor::<1, Int>::from_data(TensorData::new(values, [n]), &device);
-        let mut x = self.embeddings.word.forward(index(words)) + self.embeddings.position.forward(index(positions));
+        let mut x =
+            self.embeddings.word.forward(index(words)) + self.embeddings.position.forward(index(positions));
         if let Some(types) = &self.embeddings.token_type {
-            x = x + types.forward(Tensor::<1, Int>::from_data(TensorData::new(vec![0i64], [1]), &device)).reshape([1, config.width]);
+            x = x + types
+                .forward(Tensor::<1, Int>::from_data(TensorData::new(vec![0i64], [1]), &device))
+                .reshape([1, config.width]);
         }
         x
     }

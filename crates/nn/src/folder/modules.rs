@@ -61,9 +61,9 @@ pub(super) fn read(folder: &Path) -> Result<Vec<Module>> {
         .enumerate()
         .map(|(index, entry)| {
             let field = |name: &str| {
-                entry[name]
-                    .as_str()
-                    .ok_or_else(|| Error::format(&path, format!("entry {index}: field \"{name}\" is missing")))
+                entry[name].as_str().ok_or_else(|| {
+                    Error::format(&path, format!("entry {index}: field \"{name}\" is missing"))
+                })
             };
             let name = field("type")?;
             let kind = kind(name).ok_or_else(|| Error::UnknownModule {
@@ -74,7 +74,10 @@ pub(super) fn read(folder: &Path) -> Result<Vec<Module>> {
             let relative = Path::new(field("path")?);
             // A folder from elsewhere must not make us read outside of it.
             if relative.components().any(|part| !matches!(part, std::path::Component::Normal(_))) {
-                return Err(Error::format(&path, format!("entry {index}: path {relative:?} leaves the folder")));
+                return Err(Error::format(
+                    &path,
+                    format!("entry {index}: path {relative:?} leaves the folder"),
+                ));
             }
             Ok(Module { kind, path: folder.join(relative) })
         })

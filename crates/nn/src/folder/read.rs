@@ -106,7 +106,10 @@ impl Folder {
                 _ => modules[0].kind != ModuleKind::Transformer || index >= 2,
             };
             if !right {
-                return Err(Error::format(&listed, format!("entry {index}: {:?} cannot stand here", module.kind)));
+                return Err(Error::format(
+                    &listed,
+                    format!("entry {index}: {:?} cannot stand here", module.kind),
+                ));
             }
         }
         let mut folder = Folder {
@@ -148,7 +151,8 @@ impl Folder {
         let tokenizer = at.join("tokenizer_config.json");
         if longest.is_none() && tokenizer.exists() {
             // Newer folders keep the limit here; "no limit" is written as a huge float.
-            longest = read_json(&tokenizer)?["model_max_length"].as_f64().filter(|n| *n < 1e6).map(|n| n as u64);
+            longest =
+                read_json(&tokenizer)?["model_max_length"].as_f64().filter(|n| *n < 1e6).map(|n| n as u64);
         }
         self.max_tokens = (longest.unwrap_or(u64::MAX).min(config.max_tokens() as u64) as usize).max(2);
         Ok(())
@@ -173,7 +177,10 @@ impl Folder {
         }
         if let Some(name) = json["default_prompt_name"].as_str() {
             if !self.prompts.contains_key(name) {
-                return Err(Error::format(&path, format!("default_prompt_name: there is no prompt \"{name}\"")));
+                return Err(Error::format(
+                    &path,
+                    format!("default_prompt_name: there is no prompt \"{name}\""),
+                ));
             }
             self.default_prompt = Some(name.into());
         }
@@ -183,7 +190,10 @@ impl Folder {
             Some("euclidean") => Similarity::Euclidean,
             Some("manhattan") => Similarity::Manhattan,
             Some(other) => {
-                return Err(Error::format(&path, format!("field \"similarity_fn_name\": \"{other}\" is not known")));
+                return Err(Error::format(
+                    &path,
+                    format!("field \"similarity_fn_name\": \"{other}\" is not known"),
+                ));
             }
         };
         Ok(())
@@ -203,12 +213,14 @@ fn read_pooling(path: &Path, width: usize) -> Result<Pooling> {
     let json = read_json(path)?;
     let name = |value: &Value| -> Result<Mode> {
         let name = value.as_str().unwrap_or_default();
-        Mode::from_name(name)
-            .ok_or_else(|| Error::format(path, format!("field \"pooling_mode\": \"{name}\" is not supported")))
+        Mode::from_name(name).ok_or_else(|| {
+            Error::format(path, format!("field \"pooling_mode\": \"{name}\" is not supported"))
+        })
     };
     let modes = match &json["pooling_mode"] {
         Value::Null => {
-            let known = Mode::ALL.into_iter().filter(|mode| json[mode.flag()].as_bool() == Some(true)).collect();
+            let known =
+                Mode::ALL.into_iter().filter(|mode| json[mode.flag()].as_bool() == Some(true)).collect();
             // A flag of a mode that does not exist here must not be dropped.
             let unknown = json.as_object().into_iter().flatten().find(|(key, value)| {
                 key.starts_with("pooling_mode_")
@@ -258,7 +270,10 @@ fn read_stage(module: &Module, device: &burn::tensor::Device) -> Result<Stage> {
         ModuleKind::Dense => {
             for field in ["module_input_name", "module_output_name"] {
                 if let Some(name) = json[field].as_str().filter(|&name| name != "sentence_embedding") {
-                    return Err(Error::format(&path, format!("field \"{field}\": \"{name}\" is not supported")));
+                    return Err(Error::format(
+                        &path,
+                        format!("field \"{field}\": \"{name}\" is not supported"),
+                    ));
                 }
             }
             let activation = match &json["activation_function"] {
@@ -266,7 +281,10 @@ fn read_stage(module: &Module, device: &burn::tensor::Device) -> Result<Stage> {
                 value => {
                     let name = value.as_str().unwrap_or_default();
                     Activation::from_python(name).ok_or_else(|| {
-                        Error::format(&path, format!("field \"activation_function\": \"{name}\" is not supported"))
+                        Error::format(
+                            &path,
+                            format!("field \"activation_function\": \"{name}\" is not supported"),
+                        )
                     })?
                 }
             };
@@ -279,7 +297,10 @@ fn read_stage(module: &Module, device: &burn::tensor::Device) -> Result<Stage> {
         _ => {
             let heads = size("heads")?;
             if !output.is_multiple_of(heads) {
-                return Err(Error::format(&path, format!("{heads} heads do not divide out_features {output}")));
+                return Err(Error::format(
+                    &path,
+                    format!("{heads} heads do not divide out_features {output}"),
+                ));
             }
             Stage::MultiHead(MultiHeadProjection { linear, heads })
         }
@@ -297,7 +318,7 @@ pub(crate) fn fill<M: burn::module::Module>(
     weights: &Weights,
     name: impl Fn(&str) -> String,
 ) -> Result<M> {
-    let mut stored = weights.read_all(true)?;
+    let mut stored = weights.read_floats();
     for parameter in parameters::list(&module) {
         let tensor = name(&parameter.path);
         match stored.get(&tensor) {

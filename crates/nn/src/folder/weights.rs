@@ -5,8 +5,8 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
-use safetensors::tensor::{Dtype, TensorView};
 use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView};
 
 use super::read::read_json;
 use crate::{Error, Result};
@@ -81,34 +81,31 @@ impl Weights {
         }
     }
 
-    /// All tensors as f32 with their shapes.
-    ///
-    /// # Errors
-    /// A tensor of a type that is not floating-point (`skip_other` leaves those out instead).
-    pub fn read_all(&self, skip_other: bool) -> Result<BTreeMap<String, Stored>> {
+    /// The floating-point tensors as f32 with their shapes.
+    pub fn read_floats(&self) -> BTreeMap<String, Stored> {
         let mut all = BTreeMap::new();
-        let mut failed = None;
-        self.each(|path, name, view| match to_f32(&view) {
-            Some(values) => {
+        self.each(|_, name, view| {
+            if let Some(values) = to_f32(&view) {
                 all.insert(name.to_owned(), Stored { shape: view.shape().to_vec(), values });
             }
-            None if skip_other => {}
-            None => {
-                failed = Some(Error::format(path, format!("tensor \"{name}\" has type {:?}, not a float", view.dtype())));
-            }
         });
-        failed.map_or(Ok(all), Err)
+        all
     }
 
-    /// Tensors that are not floating-point (position ids, counters), as they stand in the file.
-    pub fn read_other(&self) -> Vec<(String, Dtype, Vec<usize>, Vec<u8>)> {
+    /// The tensors whose names `wanted` accepts, as they stand in the files.
+    pub fn read_raw(&self, wanted: impl Fn(&str) -> bool) -> Vec<Tensor> {
         let mut all = Vec::new();
         self.each(|_, name, view| {
-            if to_f32(&view).is_none() {
-                all.push((name.to_owned(), view.dtype(), view.shape().to_vec(), view.data().to_vec()));
+            if wanted(name) {
+                all.push(Tensor {
+                    name: name.to_owned(),
+                    dtype: view.dtype(),
+                    shape: view.shape().to_vec(),
+                    bytes: view.data().to_vec(),
+                });
             }
         });
-        all.sort_by(|a, b| a.0.cmp(&b.0));
+        all.sort_by(|a, b| a.name.cmp(&b.name));
         all
     }
 
@@ -132,7 +129,9 @@ fn to_f32(view: &TensorView<'_>) -> Option<Vec<f32>> {
     Some(match view.dtype() {
         Dtype::F32 => data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
         Dtype::F16 => data.chunks_exact(2).map(|b| half::f16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
-        Dtype::BF16 => data.chunks_exact(2).map(|b| half::bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
+        Dtype::BF16 => {
+            data.chunks_exact(2).map(|b| half::bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect()
+        }
         Dtype::F64 => data
             .chunks_exact(8)
             .map(|b| f64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]) as f32)
@@ -176,6 +175,8 @@ pub fn write(path: &Path, tensors: &[Tensor]) -> Result<()> {
         })
         .collect::<Result<Vec<_>>>()?;
     let metadata = Some([("format".to_owned(), "pt".to_owned())].into());
-    let bytes = safetensors::serialize(views, metadata).map_err(|e| Error::format(path, e.to_string()))?;
-    std::fs::write(path, bytes).map_err(Error::io(path))
+    safetensors::serialize_to_file(views, metadata, path).map_err(|e| match e {
+        safetensors::SafeTensorError::IoError(source) => Error::io(path)(source),
+        other => Error::format(path, other.to_string()),
+    })
 }

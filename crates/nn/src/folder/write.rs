@@ -29,12 +29,16 @@ const NOT_COPIED: [&str; 7] = [
 ///
 /// `card` is the text of `README.md`.
 pub fn save(model: &SentenceEncoder, to: &Path, card: &str) -> Result<()> {
-    let name = to.file_name().ok_or_else(|| Error::format(to, "not a folder name"))?.to_string_lossy().into_owned();
+    let name =
+        to.file_name().ok_or_else(|| Error::format(to, "not a folder name"))?.to_string_lossy().into_owned();
     let parent = match to.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    if to.exists() && !to.join("modules.json").exists() && fs::read_dir(to).map_err(Error::io(to))?.next().is_some() {
+    if to.exists()
+        && !to.join("modules.json").exists()
+        && fs::read_dir(to).map_err(Error::io(to))?.next().is_some()
+    {
         return Err(Error::format(to, "exists and is not a model folder; it is not overwritten"));
     }
     fs::create_dir_all(parent).map_err(Error::io(parent))?;
@@ -122,19 +126,13 @@ fn write_encoder(model: &SentenceEncoder, to: &Path) -> Result<()> {
         tensors.push(Tensor::f32(name, shape, values));
     });
     let known: std::collections::HashSet<String> = tensors.iter().map(|t| t.name.clone()).collect();
-    for (name, stored) in source.read_all(true)? {
-        if !known.contains(&name) {
-            tensors.push(Tensor::f32(name, &stored.shape, &stored.values));
-        }
-    }
-    for (name, dtype, shape, bytes) in source.read_other() {
-        tensors.push(Tensor { name, dtype, shape, bytes });
-    }
+    tensors.extend(source.read_raw(|name| !known.contains(name)));
     write(&to.join("model.safetensors"), &tensors)
 }
 
 fn pooling_config(pooling: &Pooling, width: usize) -> Value {
-    let legacy = Mode::ALL.into_iter().filter(|mode| pooling.modes.contains(mode)).eq(pooling.modes.iter().copied());
+    let legacy =
+        Mode::ALL.into_iter().filter(|mode| pooling.modes.contains(mode)).eq(pooling.modes.iter().copied());
     let mut config = json!({ "word_embedding_dimension": width, "include_prompt": pooling.include_prompt });
     if legacy {
         for mode in Mode::ALL {

@@ -88,7 +88,11 @@ impl Head {
         let key = key.named("head");
         let dense = |linear, activation, residual| Stage::Dense(Dense { linear, activation, residual });
         let positive = |name: &str, value: usize| {
-            if value == 0 { Err(Error::Setting(format!("head.{name} must be at least 1"))) } else { Ok(value) }
+            if value == 0 {
+                Err(Error::Setting(format!("head.{name} must be at least 1")))
+            } else {
+                Ok(value)
+            }
         };
         let mut stages = match self {
             Head::Linear(Linear { dim, bias }) => {
@@ -110,7 +114,11 @@ impl Head {
                 }
                 vec![
                     dense(Layer::random(input, hidden, true, key.at(0), device), *activation, false),
-                    dense(Layer::random(hidden, output, true, key.at(1), device), Activation::Identity, false),
+                    dense(
+                        Layer::random(hidden, output, true, key.at(1), device),
+                        Activation::Identity,
+                        false,
+                    ),
                 ]
             }
             Head::Residual(Residual { activation }) => {

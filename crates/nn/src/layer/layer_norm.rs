@@ -18,7 +18,11 @@ pub struct LayerNorm {
 impl LayerNorm {
     /// γ = 1, β = 0.
     pub fn new(width: usize, epsilon: f64, device: &Device) -> Self {
-        LayerNorm { weight: Param::from_tensor(Tensor::ones([width], device)), bias: zeros([width], device), epsilon }
+        LayerNorm {
+            weight: Param::from_tensor(Tensor::ones([width], device)),
+            bias: zeros([width], device),
+            epsilon,
+        }
     }
 
     /// x `[N, D]` to `[N, D]`.

@@ -20,7 +20,12 @@ pub(crate) fn zeros<const D: usize>(shape: [usize; D], device: &Device) -> Param
 }
 
 /// A parameter drawn from N(0, std²).
-pub(crate) fn normal<const D: usize>(shape: [usize; D], std: f64, key: Key, device: &Device) -> Param<Tensor<D>> {
+pub(crate) fn normal<const D: usize>(
+    shape: [usize; D],
+    std: f64,
+    key: Key,
+    device: &Device,
+) -> Param<Tensor<D>> {
     let n: usize = shape.iter().product();
     let values: Vec<f32> = (0..n as u64).map(|i| (std * key.normal(i)) as f32).collect();
     Param::from_tensor(Tensor::from_data(TensorData::new(values, shape), device))

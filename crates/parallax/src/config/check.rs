@@ -19,7 +19,8 @@ pub fn schema() -> Json {
                 named_variants(def).into_iter().flatten().map(|(name, _)| Json::from(name)).collect();
             if let (false, Some(Json::Array(variants))) = (names.is_empty(), def.get_mut("oneOf")) {
                 let description = "The component of this name with its default settings.";
-                variants.push(serde_json::json!({ "description": description, "type": "string", "enum": names }));
+                variants
+                    .push(serde_json::json!({ "description": description, "type": "string", "enum": names }));
             }
         }
     }
@@ -35,7 +36,8 @@ pub(crate) fn plain_schema() -> &'static Json {
 /// Follows `$ref` to a definition, and `anyOf` with null to the other branch.
 pub(crate) fn resolved<'s>(root: &'s Json, mut schema: &'s Json) -> &'s Json {
     loop {
-        if let Some(name) = schema.get("$ref").and_then(Json::as_str).and_then(|r| r.strip_prefix("#/$defs/")) {
+        if let Some(name) = schema.get("$ref").and_then(Json::as_str).and_then(|r| r.strip_prefix("#/$defs/"))
+        {
             match root.get("$defs").and_then(|defs| defs.get(name)) {
                 Some(def) => schema = def,
                 None => return schema,
@@ -146,8 +148,11 @@ impl Walk<'_> {
                 walk.issues.is_empty()
             };
             if !branches.iter().any(fits) {
-                let kinds: Vec<String> =
-                    branches.iter().filter(|b| b["type"] != "null").map(|b| kind(resolved(root, b))).collect();
+                let kinds: Vec<String> = branches
+                    .iter()
+                    .filter(|b| b["type"] != "null")
+                    .map(|b| kind(resolved(root, b)))
+                    .collect();
                 self.wrong_type(value, &kinds.join(" or "), path);
             }
         } else if let Some(properties) = schema.get("properties").and_then(Json::as_object) {
@@ -202,7 +207,8 @@ impl Walk<'_> {
                 }
             }
             None => {
-                let what = format!("unknown name \"{name}\" for {}{}", dotted(path), did_you_mean(&name, &names));
+                let what =
+                    format!("unknown name \"{name}\" for {}{}", dotted(path), did_you_mean(&name, &names));
                 let mut path = path.clone();
                 path.push("name".into());
                 self.issues.push(Issue { path, what, hint: Some(known), unknown_name: Some(name) });
@@ -228,7 +234,8 @@ impl Walk<'_> {
                 None => {
                     let whole = dotted(path);
                     let what = format!("unknown key \"{whole}\"{}", did_you_mean(key, &keys));
-                    let valid: Vec<&str> = keys.iter().copied().filter(|key| !settled.contains(key)).collect();
+                    let valid: Vec<&str> =
+                        keys.iter().copied().filter(|key| !settled.contains(key)).collect();
                     let place = dotted(&path[..path.len() - 1]);
                     let place = if place.is_empty() { "a run file".to_owned() } else { place };
                     let hint = if valid.is_empty() {
@@ -317,7 +324,9 @@ impl Walk<'_> {
 fn kind(schema: &Json) -> String {
     let kind = match &schema["type"] {
         Json::String(kind) => kind.as_str(),
-        Json::Array(kinds) => kinds.iter().filter_map(Json::as_str).find(|&kind| kind != "null").unwrap_or(""),
+        Json::Array(kinds) => {
+            kinds.iter().filter_map(Json::as_str).find(|&kind| kind != "null").unwrap_or("")
+        }
         _ => "",
     };
     match kind {

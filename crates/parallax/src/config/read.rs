@@ -28,7 +28,8 @@ impl RunConfig {
         })?;
         let mut config = read(&text, Some(path), sets)?;
         if config.name.is_empty() {
-            config.name = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
+            config.name =
+                path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
         }
         config.place(path.parent().unwrap_or(Path::new("")))?;
         config.check(Some(path))?;
@@ -101,9 +102,10 @@ impl RunConfig {
         if self.evaluate.measures.is_empty() {
             return refuse("evaluate.measures is empty".into());
         }
-        for (value, name) in
-            [(self.evaluate.batch_tokens, "evaluate.batch_tokens"), (self.train.batch_size, "train.batch_size")]
-        {
+        for (value, name) in [
+            (self.evaluate.batch_tokens, "evaluate.batch_tokens"),
+            (self.train.batch_size, "train.batch_size"),
+        ] {
             if value == 0 {
                 return refuse(format!("{name} = 0 must be 1 or more"));
             }
@@ -176,9 +178,8 @@ fn read<S: AsRef<str>>(text: &str, file: Option<&Path>, sets: &[S]) -> Result<Ru
 fn explain(error: &toml::de::Error, issues: Vec<Issue>) -> (String, Option<String>, Vec<String>) {
     let message = error.message();
     // A name that the schema does not list may be an alias; then it is not why serde refused.
-    let counts = |issue: &Issue| {
-        issue.unknown_name.as_ref().is_none_or(|name| message.contains(&format!("`{name}`")))
-    };
+    let counts =
+        |issue: &Issue| issue.unknown_name.as_ref().is_none_or(|name| message.contains(&format!("`{name}`")));
     if let Some(issue) = issues.into_iter().find(counts) {
         return (issue.what, issue.hint, issue.path);
     }
@@ -201,7 +202,10 @@ fn config_error(
 /// Puts one override into the table; returns its path.
 fn apply(table: &mut toml::Table, set: &str) -> Result<Vec<String>> {
     let bad = |what: &str| {
-        Error::setting_with(format!("--set {set}: {what}"), "write --set train.epochs=3, or --set name=\"a b\"")
+        Error::setting_with(
+            format!("--set {set}: {what}"),
+            "write --set train.epochs=3, or --set name=\"a b\"",
+        )
     };
     let (key, text) = set.split_once('=').ok_or_else(|| bad("there is no \"=\""))?;
     let path: Vec<String> = key.trim().split('.').map(|part| part.trim().to_owned()).collect();
@@ -227,7 +231,9 @@ fn apply(table: &mut toml::Table, set: &str) -> Result<Vec<String>> {
 fn value_of(text: &str) -> Value {
     let parsed = toml::from_str::<toml::Table>(&format!("value = {text}"));
     match parsed {
-        Ok(mut table) if table.len() == 1 => table.remove("value").unwrap_or_else(|| Value::String(text.into())),
+        Ok(mut table) if table.len() == 1 => {
+            table.remove("value").unwrap_or_else(|| Value::String(text.into()))
+        }
         _ => Value::String(text.into()),
     }
 }
@@ -285,7 +291,8 @@ fn line_of(text: &str, path: &[String]) -> Option<usize> {
                     continue 'table;
                 }
                 DeValue::Array(items) => {
-                    let place = parts.next().and_then(|part| part.trim_matches(['[', ']']).parse::<usize>().ok());
+                    let place =
+                        parts.next().and_then(|part| part.trim_matches(['[', ']']).parse::<usize>().ok());
                     let Some(item) = place.and_then(|place| items.get(place)) else { break 'table };
                     found = Some(item.span().start);
                     value = item;
@@ -321,7 +328,8 @@ mod tests {
 
     #[test]
     fn lines_are_those_of_an_editor() {
-        let text = "seed = 1\n[train]\nepochs = 2\noptimizer.lr = 1\n[[train.groups]]\n[[train.groups]]\nlr = 3\n";
+        let text =
+            "seed = 1\n[train]\nepochs = 2\noptimizer.lr = 1\n[[train.groups]]\n[[train.groups]]\nlr = 3\n";
         let line = |path: &str| line_of(text, &path.split('.').map(str::to_owned).collect::<Vec<_>>());
         assert_eq!(line("seed"), Some(1));
         assert_eq!(line("train.epochs"), Some(3));

@@ -40,7 +40,10 @@ fn bare_names_stand_for_tables() {
     assert_eq!(short, long);
     assert!(matches!(short.objective.loss, LossConfig::Contrastive(_)));
     assert!(matches!(short.objective.miner, Some(MinerConfig::MultiSimilarity(_))));
-    assert_eq!(parse("objective.loss = 'mnrl'").objective.loss, parse("objective.loss = 'multiple_negatives_ranking'").objective.loss);
+    assert_eq!(
+        parse("objective.loss = 'mnrl'").objective.loss,
+        parse("objective.loss = 'multiple_negatives_ranking'").objective.loss
+    );
 }
 
 #[test]
@@ -175,7 +178,9 @@ fn a_file_is_named_with_its_line() {
         RunConfig::load(&file, NONE)
     };
     assert_eq!(load("seed = 3\n").unwrap().name, "my run");
-    for (text, line) in [("seed = 1\n\n[train]\nepohcs = 3\n", 4), ("seed = = 1", 1), ("a\n", 1), ("seed = 1\nseed = 2\n", 2)] {
+    for (text, line) in
+        [("seed = 1\n\n[train]\nepohcs = 3\n", 4), ("seed = = 1", 1), ("a\n", 1), ("seed = 1\nseed = 2\n", 2)]
+    {
         let message = load(text).unwrap_err().to_string();
         assert!(message.contains(&format!("my run.toml, line {line}: ")), "{message}");
     }

@@ -42,7 +42,9 @@ fn get(url: &str) -> Result<ureq::http::Response<ureq::Body>> {
     let answer = answer.map_err(|e| failed(url, e.to_string(), OFFLINE))?;
     match answer.status().as_u16() {
         200 => Ok(answer),
-        401 | 403 => Err(failed(url, "the hub refuses access", "fetch the folder yourself and give its path")),
+        401 | 403 => {
+            Err(failed(url, "the hub refuses access", "fetch the folder yourself and give its path"))
+        }
         404 => Err(failed(url, "not found (404)", "check the name of the model")),
         status => Err(failed(url, format!("the hub answers with status {status}"), OFFLINE)),
     }
@@ -91,7 +93,11 @@ pub(super) fn list(repository: &str, locations: &Locations) -> Result<Known> {
         .collect();
     if !files.iter().any(|file| file.path.ends_with(".safetensors")) {
         let what = "the repository has no .safetensors file";
-        return Err(failed(&url, what, "convert the weights with sentence-transformers (save_pretrained) first"));
+        return Err(failed(
+            &url,
+            what,
+            "convert the weights with sentence-transformers (save_pretrained) first",
+        ));
     }
     Ok(Known {
         name: repository.to_owned(),
@@ -144,9 +150,7 @@ pub(super) fn fetch(
             let _ = fs::remove_dir_all(&partial);
             Ok(target)
         }
-        Err(source) => {
-            Err(Error::Io { path: target, action: "rename the fetched folder to", source })
-        }
+        Err(source) => Err(Error::Io { path: target, action: "rename the fetched folder to", source }),
     }
 }
 
@@ -169,7 +173,13 @@ fn fetch_all(
         let into = to.parent().unwrap_or(folder);
         fs::create_dir_all(into).map_err(Error::io(into, "create the folder"))?;
         let arriving = folder.join(format!(".arriving-{}", std::process::id()));
-        let told = |bytes, total| Progress { file: &file.path, index: place + 1, files: model.files.len(), bytes, total };
+        let told = |bytes, total| Progress {
+            file: &file.path,
+            index: place + 1,
+            files: model.files.len(),
+            bytes,
+            total,
+        };
         let fetched = fetch_file(&url, file, &arriving, &mut |bytes, total| progress(told(bytes, total)));
         let fetched = fetched.and_then(|()| fs::rename(&arriving, &to).map_err(Error::io(&to, "write")));
         if fetched.is_err() {

@@ -45,13 +45,15 @@ impl Hub {
                 }
                 let path = line.split(' ').nth(1).unwrap_or("").to_owned();
                 log.lock().unwrap().push(path.clone());
-                let answer = answers.iter().find(|(known, _)| *known == path).map(|(_, answer)| answer.clone());
+                let answer =
+                    answers.iter().find(|(known, _)| *known == path).map(|(_, answer)| answer.clone());
                 let (status, bytes, length) = match answer {
                     Some(Answer::Bytes(bytes)) => ("200 OK", bytes.clone(), bytes.len()),
                     Some(Answer::Truncated(bytes, length)) => ("200 OK", bytes, length),
                     None => ("404 Not Found", Vec::new(), 0),
                 };
-                let head = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
+                let head =
+                    format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
                 let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&bytes));
                 let _ = stream.shutdown(std::net::Shutdown::Write);
                 let _ = reader.read_to_end(&mut Vec::new());
@@ -112,14 +114,26 @@ fn a_model_arrives_whole() {
         ("/org/tiny/resolve/main/model.safetensors", Answer::Bytes(weights.clone())),
     ]);
     let cache = tempfile::tempdir().unwrap();
-    let entry = model(&[("config.json", None), ("1_Pooling/config.json", None), ("model.safetensors", Some(&weights))]);
+    let entry = model(&[
+        ("config.json", None),
+        ("1_Pooling/config.json", None),
+        ("model.safetensors", Some(&weights)),
+    ]);
     let mut told = Vec::new();
     let locations = hub.locations(cache.path());
-    let folder = download::fetch(&entry, &locations, &mut |p| told.push((p.index, p.files, p.bytes, p.total))).unwrap();
+    let folder =
+        download::fetch(&entry, &locations, &mut |p| told.push((p.index, p.files, p.bytes, p.total)))
+            .unwrap();
     assert_eq!(folder, cache.path().join("tiny"));
     assert_eq!(
         contents(cache.path()),
-        ["tiny", "tiny/1_Pooling", "tiny/1_Pooling/config.json", "tiny/config.json", "tiny/model.safetensors"]
+        [
+            "tiny",
+            "tiny/1_Pooling",
+            "tiny/1_Pooling/config.json",
+            "tiny/config.json",
+            "tiny/model.safetensors"
+        ]
     );
     assert_eq!(fs::read(folder.join("model.safetensors")).unwrap(), weights);
     assert_eq!(told.last(), Some(&(3, 3, 400_000, Some(400_000))));
@@ -220,7 +234,8 @@ fn names_that_lead_out_of_the_folder_are_refused() {
     let error = resolve_in("org/evil", &hub.locations(cache.path()), &mut |_| {}).unwrap_err();
     assert!(error.to_string().contains("../../evil.json"), "{error}");
     assert_eq!(contents(cache.path()), [""; 0]);
-    let error = download::fetch(&model(&[("../evil", None)]), &hub.locations(cache.path()), &mut |_| {}).unwrap_err();
+    let error =
+        download::fetch(&model(&[("../evil", None)]), &hub.locations(cache.path()), &mut |_| {}).unwrap_err();
     assert!(error.to_string().contains("leads out of the folder"), "{error}");
     assert_eq!(contents(cache.path()), [""; 0]);
 }
@@ -228,8 +243,11 @@ fn names_that_lead_out_of_the_folder_are_refused() {
 #[test]
 fn unknown_names_say_what_would_do() {
     let cache = tempfile::tempdir().unwrap();
-    let locations =
-        Locations { folders: Vec::new(), cache: cache.path().to_owned(), endpoint: "http://127.0.0.1:9".into() };
+    let locations = Locations {
+        folders: Vec::new(),
+        cache: cache.path().to_owned(),
+        endpoint: "http://127.0.0.1:9".into(),
+    };
     let refused = |name: &str| resolve_in(name, &locations, &mut |_| {}).unwrap_err();
     let error = refused("all-MiniLM-L6-v3");
     assert!(error.hint().unwrap().contains("did you mean \"all-MiniLM-L6-v2\"?"), "{error}");
@@ -279,7 +297,10 @@ fn the_environment_says_where() {
     ]);
     assert_eq!(set.folders, [Path::new("/m"), Path::new("/d/models")]);
     assert_eq!((set.cache.as_path(), set.endpoint.as_str()), (Path::new("/c/parallax/models"), "http://x"));
-    assert_eq!(locations(&[("PARALLAX_CACHE", "/p"), ("XDG_CACHE_HOME", "/c")]).cache, Path::new("/p/models"));
+    assert_eq!(
+        locations(&[("PARALLAX_CACHE", "/p"), ("XDG_CACHE_HOME", "/c")]).cache,
+        Path::new("/p/models")
+    );
 }
 
 #[test]

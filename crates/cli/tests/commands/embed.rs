@@ -1,0 +1,118 @@
+use std::fs;
+
+use serde_json::Value;
+
+use crate::{Folder, copy, read_npy, reference};
+
+fn numbers(rows: &Value) -> Vec<Vec<f64>> {
+    rows.as_array()
+        .unwrap()
+        .iter()
+        .map(|row| row.as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect())
+        .collect()
+}
+
+fn largest_difference(values: &[f32], expected: &[Vec<f64>]) -> f64 {
+    let flat: Vec<f64> = expected.iter().flatten().copied().collect();
+    assert_eq!(values.len(), flat.len());
+    values.iter().zip(flat).map(|(&a, b)| (f64::from(a) - b).abs()).fold(0.0, f64::max)
+}
+
+fn jsonl(texts: &Value) -> String {
+    texts
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|text| format!("{}\n", serde_json::json!({ "text": text })))
+        .collect()
+}
+
+#[test]
+fn embeddings_equal_the_reference_values() {
+    for name in ["bert", "roberta", "xlm_roberta", "distilbert", "mpnet"] {
+        let folder = Folder::new();
+        let model = reference(name);
+        let reference: Value =
+            serde_json::from_slice(&fs::read(model.join("reference.json")).unwrap()).unwrap();
+        folder.write("in.jsonl", jsonl(&reference["texts"]));
+        let model = model.to_str().unwrap();
+        let summary = folder.run(&["embed", model, "in.jsonl", "-o", "out.npy", "--json"]).json();
+        let want = numbers(&reference["embeddings"]);
+        assert_eq!(summary["rows"], want.len());
+        let (values, dim) = read_npy(&folder.path("out.npy"));
+        assert_eq!(dim, want[0].len());
+        let difference = largest_difference(&values, &want);
+        assert!(difference < 1e-4, "{name}: {difference}");
+        // Another number of threads, the same bytes.
+        folder.run(&["embed", model, "in.jsonl", "-o", "one.npy", "--threads", "1"]).ok();
+        folder.run(&["embed", model, "in.jsonl", "-o", "two.npy", "--threads", "2"]).ok();
+        assert_eq!(fs::read(folder.path("one.npy")).unwrap(), fs::read(folder.path("two.npy")).unwrap());
+        assert_eq!(folder.names(), ["in.jsonl", "one.npy", "out.npy", "two.npy"]);
+
+        for (prompt, rows) in reference["embeddings_with_prompt"].as_object().unwrap() {
+            folder.run(&["embed", model, "in.jsonl", "-o", "out.npy", "--prompt", prompt]).ok();
+            let (values, _) = read_npy(&folder.path("out.npy"));
+            let difference = largest_difference(&values, &numbers(rows));
+            assert!(difference < 1e-4, "{name} with prompt {prompt}: {difference}");
+        }
+    }
+}
+
+#[test]
+fn lines_of_standard_input_become_rows() {
+    let folder = Folder::new();
+    let model = reference("bert");
+    let model = model.to_str().unwrap();
+    let args = ["embed", model, "-", "-o", "out.jsonl"];
+    let said = folder.run_with_input(&args, "first line\n\nthird, \"line\"\n".as_bytes()).ok();
+    assert_eq!(said, "out.jsonl: 3 rows of 32 numbers\n");
+    let text = fs::read_to_string(folder.path("out.jsonl")).unwrap();
+    let rows: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let texts: Vec<&str> = rows.iter().map(|row| row["text"].as_str().unwrap()).collect();
+    assert_eq!(texts, ["first line", "", "third, \"line\""]);
+
+    folder.write("in.txt", "first line\n\nthird, \"line\"\n");
+    folder.run(&["embed", model, "in.txt", "-o", "out.npy"]).ok();
+    let (values, dim) = read_npy(&folder.path("out.npy"));
+    for (row, json) in rows.iter().enumerate() {
+        let embedding: Vec<f32> =
+            json["embedding"].as_array().unwrap().iter().map(|x| x.as_f64().unwrap() as f32).collect();
+        assert_eq!(embedding, values[row * dim..(row + 1) * dim], "row {row}");
+    }
+}
+
+#[test]
+fn a_head_alone_reads_stored_vectors() {
+    let folder = Folder::new();
+    copy(&reference("distilbert").join("2_Dense"), &folder.path("head/2_Dense"));
+    folder.write(
+        "head/modules.json",
+        r#"[{"idx": 0, "name": "0", "path": "2_Dense", "type": "sentence_transformers.models.Dense"}]"#,
+    );
+    // tanh(W x + b) of the zero vector is tanh(b), whatever stands beside it.
+    let mut values = vec![0.0; 3 * 32];
+    values[32..64].fill(0.5);
+    folder.npy("x.npy", 32, &values);
+    folder.run(&["embed", "head", "x.npy", "-o", "y.npy"]).ok();
+    let (out, dim) = read_npy(&folder.path("y.npy"));
+    assert_eq!((dim, out.len()), (20, 60));
+    assert_eq!(out[..20], out[40..]);
+    assert_ne!(out[..20], out[20..40]);
+    assert!(out.iter().all(|x| x.abs() < 1.0));
+
+    folder.npy("short.npy", 16, &values[..32]);
+    folder
+        .refused(&["embed", "head", "short.npy", "-o", "z.npy"])
+        .names(&["short.npy", "32", "16"])
+        .hints("dimension");
+    folder.write("x.txt", "a line\n");
+    folder
+        .refused(&["embed", "head", "x.txt", "-o", "z.npy"])
+        .names(&["x.txt", "stored vectors"])
+        .hints(".npy");
+    let bert = reference("bert");
+    folder
+        .refused(&["embed", bert.to_str().unwrap(), "x.npy", "-o", "z.npy"])
+        .names(&["x.npy", "reads texts"])
+        .hints("table");
+}

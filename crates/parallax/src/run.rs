@@ -1,0 +1,375 @@
+//! A run from its TOML file to a better model: read, measure, train, measure again, save.
+
+mod card;
+mod dataset;
+mod outcome;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use parallax_data::sampler::{PerClassSampler, Rows, Sampler, ShuffledSampler};
+use parallax_data::split::{ClassDisjointSplit, ColumnSplit, RandomSplit, Split, check_trainable};
+use parallax_data::{Parts, atomic_write};
+use parallax_eval::{Gallery, Measure, Retrieval, RetrievalConfig, Vectors, paired_bootstrap, retrieval};
+use parallax_nn::head::{Head, LinearHead};
+use parallax_nn::{LoadOptions, SentenceEncoder, cpu};
+use parallax_random::Key;
+use parallax_train::{Measures, Trainer, checkpoint, peak_memory};
+
+use crate::config::RunConfig;
+use crate::error::{Error, Result};
+use dataset::{Dataset, TrainRows};
+pub use outcome::{DataSummary, MeasureChange, Outcome, TrainSummary};
+
+/// How a run is started.
+#[derive(Clone, Debug, Default)]
+pub struct TrainOptions {
+    /// Go on from the run's checkpoint.
+    pub resume: bool,
+    /// The run's folder, instead of `<output.dir>/<name>`.
+    pub out: Option<PathBuf>,
+    /// Set from outside to stop after the current step, with a checkpoint.
+    pub stop: Arc<AtomicBool>,
+}
+
+/// What a run tells while it goes on.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// What is about to happen, several lines, before the first step.
+    Plan(String),
+    /// A step was taken.
+    Progress {
+        /// Steps taken.
+        step: u64,
+        /// Steps of the whole run.
+        steps: u64,
+        /// Epoch, from 1.
+        epoch: u64,
+        /// The loss of the batch.
+        loss: f64,
+        /// The learning rate.
+        lr: f64,
+        /// Rows trained on per second.
+        texts_per_second: f64,
+        /// Seconds left.
+        seconds_left: f64,
+    },
+    /// A validation was made.
+    Validation {
+        /// Steps taken.
+        step: u64,
+        /// The measure that decides.
+        measure: String,
+        /// Its value.
+        value: f64,
+        /// Whether it is the best so far.
+        best: bool,
+    },
+    /// Something worth knowing.
+    Message(String),
+}
+
+/// Runs a configuration on the current rayon pool.
+///
+/// Everything that can be refused is refused before anything is written. The folder of the run then gets `config.toml`,
+/// `metrics.jsonl`, `checkpoint/` while the run goes on, and at the end `model/` and `results.json`.
+///
+/// # Errors
+/// Data, a model or settings that cannot be used, an existing run that is not to be resumed, values that are not finite.
+pub fn train(config: RunConfig, options: TrainOptions, on_event: &mut dyn FnMut(&Event)) -> Result<Outcome> {
+    let key = Key::new(config.seed);
+    let folder = options.out.clone().unwrap_or_else(|| config.output.folder(&config.name));
+    if let Some(outcome) = existing(&folder, options.resume)? {
+        on_event(&Event::Message(format!("{} is finished", folder.display())));
+        return Ok(outcome);
+    }
+    config.objective.check()?;
+
+    let data = Dataset::open(&config)?;
+    data.describe().iter().for_each(|line| on_event(&Event::Message(line.clone())));
+    let split = split(&config, &data);
+    let parts = split.assign(data.len(), data.classes(), data.table(), key)?;
+    if let Some(labels) = data.classes()
+        && let Some(warning) = check_trainable(labels, &parts.train)?
+    {
+        on_event(&Event::Message(format!("warning: {warning}")));
+    }
+    on_event(&Event::Message(format!(
+        "split: {} rows to train on, {} to validate on, {} to test on",
+        parts.train.len(),
+        parts.validation.len(),
+        parts.test.len()
+    )));
+
+    let (base, start) = load(&config, &data, key, on_event)?;
+    let reader = data.reader(&base, config.model.as_ref().and_then(|m| m.prompt.as_deref()))?;
+    let train_rows = TrainRows::new(&data, &reader, &parts.train)?;
+    let hashes: Vec<&[u64]> = train_rows.hashes().iter().map(Vec::as_slice).collect();
+    let rows = Rows {
+        n: parts.train.len(),
+        labels: data.classes().map(|_| parallax_train::Examples::labels(&train_rows)),
+        texts: &hashes,
+    };
+    let sampler = config.train.sampler.clone().unwrap_or_else(|| match data.classes() {
+        Some(_) => Sampler::PerClass(PerClassSampler::default()),
+        None => Sampler::Shuffled(ShuffledSampler::default()),
+    });
+    let batch_size = config.train.batch_size.min(parts.train.len().max(1));
+    let batches = sampler.build(batch_size, rows, key)?;
+    if batches.short_classes() > 0 {
+        on_event(&Event::Message(format!(
+            "warning: {} classes have fewer rows than a batch takes of each; rows of theirs repeat",
+            batches.short_classes()
+        )));
+    }
+
+    let measure = |model: &SentenceEncoder, rows: &[u32], resamples: usize| -> Result<Retrieval> {
+        let mut config = config.evaluate.clone();
+        config.resamples = resamples;
+        evaluate_rows(&config, &data, &reader, model, rows, key)
+    };
+    let validate = |model: &SentenceEncoder| -> parallax_train::Result<Measures> {
+        let result = measure(model, &parts.validation, 0).map_err(into_training)?;
+        Ok(result.measures.into_iter().map(|m| (m.name, m.value)).collect())
+    };
+    let stop = options.stop.clone();
+    let mut trainer = Trainer {
+        objective: &config.objective,
+        config: &config.train,
+        examples: &train_rows,
+        batches: &batches,
+        validate: (!parts.validation.is_empty()).then_some(&validate),
+        validation_seconds: 0.0,
+        key: key.named("train"),
+        stop: &stop,
+        folder: &folder,
+        fingerprint: fingerprint(&config, &data, &base)?,
+    };
+    trainer.check()?;
+    check_validation(&config)?;
+
+    fs::create_dir_all(&folder).map_err(Error::io(&folder, "create the run's folder"))?;
+    let outcome = (|| -> Result<Outcome> {
+        // Whether the folder can be written to is found out now and not after an hour.
+        let resolved = config.to_toml()?;
+        atomic_write(folder.join("config.toml"), |file| {
+            std::io::Write::write_all(file, resolved.as_bytes())
+        })?;
+        let (part, rows) = reported(&parts);
+        let before = match rows {
+            [] => {
+                on_event(&Event::Message(
+                    "warning: no test rows, so nothing is measured; set data.split".into(),
+                ));
+                None
+            }
+            rows => {
+                on_event(&Event::Message(format!("measuring {} rows before training", rows.len())));
+                let begun = Instant::now();
+                let result = measure(&base, rows, config.evaluate.resamples)?;
+                trainer.validation_seconds =
+                    begun.elapsed().as_secs_f64() * parts.validation.len() as f64 / rows.len() as f64;
+                Some(result)
+            }
+        };
+        // From here on its weights would only stand beside the trained ones.
+        drop(base);
+        let trained = trainer.run(start, options.resume, &mut |event| on_event(&translate(event)))?;
+        let mut outcome = Outcome {
+            name: config.name.clone(),
+            folder: folder.clone(),
+            interrupted: trained.interrupted,
+            seed: config.seed,
+            part: part.into(),
+            dim: trained.model.dim(),
+            training: TrainSummary::new(&trained, &trainer, peak_memory()),
+            data: data.summary(&parts),
+            ..Outcome::default()
+        };
+        if trained.interrupted {
+            return Ok(outcome);
+        }
+        if let Some(before) = &before {
+            on_event(&Event::Message("measuring again".into()));
+            let after = measure(&trained.model, rows, config.evaluate.resamples)?;
+            outcome.compare(before, &after, |name, x, y| {
+                paired_bootstrap(x, y, config.evaluate.resamples, key.named("paired").named(name))
+            })?;
+        }
+        outcome.advise();
+        let model = folder.join("model");
+        parallax_nn::folder::save(&trained.model, &model, &card::card(&config, &outcome))?;
+        outcome.model = Some(model);
+        let text = serde_json::to_string_pretty(&outcome).map_err(|e| Error::setting(e.to_string()))?;
+        atomic_write(folder.join("results.json"), |file| std::io::Write::write_all(file, text.as_bytes()))?;
+        checkpoint::remove(&trainer.checkpoint())?;
+        Ok(outcome)
+    })();
+    if outcome.is_err() && checkpoint::find(&trainer.checkpoint()).is_none() {
+        // Nothing worth keeping: leave no trace of a run that never was. A folder with anything else in it stays.
+        for name in ["config.toml", "metrics.jsonl"] {
+            let _ = fs::remove_file(folder.join(name));
+        }
+        let _ = fs::remove_dir(&folder);
+    }
+    outcome
+}
+
+/// The outcome of a finished run that is resumed; an error where a run stands and is not to be resumed.
+fn existing(folder: &Path, resume: bool) -> Result<Option<Outcome>> {
+    let results = folder.join("results.json");
+    let found = checkpoint::find(&folder.join("checkpoint"));
+    if resume {
+        if results.exists() {
+            let text = fs::read_to_string(&results).map_err(Error::io(&results, "read"))?;
+            return serde_json::from_str(&text)
+                .map(Some)
+                .map_err(|e| Error::setting(format!("{}: {e}", results.display())));
+        }
+        return Ok(None);
+    }
+    if results.exists() || found.is_some() {
+        return Err(Error::setting_with(
+            format!("{} already holds a run", folder.display()),
+            "--resume goes on with it; --out DIR or --set name=... writes elsewhere",
+        ));
+    }
+    Ok(None)
+}
+
+/// The split of the configuration; else by a split column, by class, or at random.
+fn split(config: &RunConfig, data: &Dataset) -> Split {
+    config.data.split.clone().unwrap_or_else(|| match (data.split_column(), data.classes()) {
+        (Some(column), _) => Split::Column(ColumnSplit { column, ..ColumnSplit::default() }),
+        (None, Some(_)) => Split::ClassDisjoint(ClassDisjointSplit::default()),
+        (None, None) => Split::Random(RandomSplit::default()),
+    })
+}
+
+/// The model as it is (for "before") and with its new head (to be trained).
+fn load(
+    config: &RunConfig,
+    data: &Dataset,
+    key: Key,
+    on_event: &mut dyn FnMut(&Event),
+) -> Result<(SentenceEncoder, SentenceEncoder)> {
+    let device = cpu();
+    let default = Head::Linear(LinearHead::default());
+    let (base, head) = match (&config.model, data.vector_dim()) {
+        (Some(_), Some(_)) => {
+            return Err(Error::setting_with(
+                "model and data.vectors are both given",
+                "leave out [model] to train a head on stored vectors",
+            ));
+        }
+        (None, None) => {
+            return Err(Error::setting_with("there is neither a model nor stored vectors", "set model.path"));
+        }
+        (None, Some(dim)) => {
+            (SentenceEncoder::over_vectors(dim, Vec::new())?, Some(config.head.as_ref().unwrap_or(&default)))
+        }
+        (Some(start), None) => {
+            let path = crate::models::resolve(&start.path, &mut |message| {
+                on_event(&Event::Message(message.to_string()));
+            })?;
+            let load = LoadOptions { pooling: start.pooling, max_tokens: start.max_tokens };
+            (SentenceEncoder::load(&path, &load, &device)?, config.head.as_ref())
+        }
+    };
+    let trained = match head {
+        Some(head) => base.clone().with_head(head.build(base.dim(), key, &device)?)?,
+        None => base.clone(),
+    };
+    Ok((base, trained))
+}
+
+/// The rows that are reported on: test rows, else validation rows.
+fn reported(parts: &Parts) -> (&'static str, &[u32]) {
+    if parts.test.is_empty() && !parts.validation.is_empty() {
+        ("validation", &parts.validation)
+    } else {
+        ("test", &parts.test)
+    }
+}
+
+fn check_validation(config: &RunConfig) -> Result<()> {
+    let names: Vec<String> = config.evaluate.measures.iter().map(Measure::to_string).collect();
+    if names.contains(&config.train.validate_with) {
+        return Ok(());
+    }
+    Err(Error::setting_with(
+        format!("train.validate_with = \"{}\" is not among evaluate.measures", config.train.validate_with),
+        format!("it can be one of {}", names.join(", ")),
+    ))
+}
+
+fn evaluate_rows(
+    config: &crate::config::Evaluate,
+    data: &Dataset,
+    reader: &dataset::Reader,
+    model: &SentenceEncoder,
+    rows: &[u32],
+    key: Key,
+) -> Result<Retrieval> {
+    let settings = RetrievalConfig {
+        measures: config.measures.clone(),
+        resamples: config.resamples,
+        seed: key.named("evaluate").bits(0),
+        ..RetrievalConfig::default()
+    };
+    let dim = model.dim();
+    let (queries, gallery) = data.embed(reader, model, rows, config.batch_tokens)?;
+    let labels = data.relevance(rows)?;
+    let query = Vectors { values: &queries, dim, labels: &labels };
+    Ok(match &gallery {
+        None => retrieval(&settings, query, Gallery::LeaveOneOut)?,
+        Some(gallery) => retrieval(
+            &settings,
+            query,
+            Gallery::Reference(Vectors { values: gallery, dim, labels: &labels }),
+        )?,
+    })
+}
+
+fn into_training(error: Error) -> parallax_train::Error {
+    match error {
+        Error::Data(error) => error.into(),
+        Error::Model(error) => error.into(),
+        Error::Evaluation(error) => error.into(),
+        Error::Objective(error) => error.into(),
+        Error::Training(error) => error,
+        other => parallax_train::Error::Setting(other.to_string()),
+    }
+}
+
+fn translate(event: parallax_train::Event) -> Event {
+    use parallax_train::Event as E;
+    match event {
+        E::Plan(plan) => Event::Plan(plan.to_string()),
+        E::Step { step, steps, epoch, loss, lr, rate, left } => {
+            Event::Progress { step, steps, epoch, loss, lr, texts_per_second: rate, seconds_left: left }
+        }
+        E::Validation { step, measure, value, best } => Event::Validation { step, measure, value, best },
+        E::Message(message) => Event::Message(message),
+    }
+}
+
+/// SHA-256 over everything that decides a run's result: settings, data and starting weights.
+fn fingerprint(config: &RunConfig, data: &Dataset, base: &SentenceEncoder) -> Result<String> {
+    use sha2::{Digest, Sha256};
+    let mut hash = Sha256::new();
+    let mut settings = config.clone();
+    settings.name.clear();
+    settings.output = Default::default();
+    hash.update(settings.to_toml()?);
+    hash.update(data.hash());
+    parallax_nn::parameters::read(base.network(), |path, _, values| {
+        hash.update(path);
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        hash.update(bytes);
+    });
+    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}

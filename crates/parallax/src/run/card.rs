@@ -1,0 +1,99 @@
+//! The model card: `README.md` of a saved model folder.
+
+use std::fmt::Write;
+
+use super::Outcome;
+use crate::config::RunConfig;
+
+/// Writes the card of a finished run.
+pub(super) fn card(config: &RunConfig, outcome: &Outcome) -> String {
+    let base = config.model.as_ref().map(|m| m.path.clone());
+    let loss = serde_json::to_value(&config.objective.loss).ok();
+    let loss = loss.as_ref().and_then(|v| v["name"].as_str()).unwrap_or("unknown").to_owned();
+    let mut text =
+        String::from("---\nlibrary_name: sentence-transformers\npipeline_tag: sentence-similarity\ntags:\n");
+    for tag in ["sentence-transformers", "sentence-similarity", "feature-extraction", "dense", "parallax"] {
+        let _ = writeln!(text, "- {tag}");
+    }
+    let _ = writeln!(text, "- dataset_size:{}\n- loss:{loss}", outcome.data.train);
+    if let Some(base) = &base {
+        let _ = writeln!(text, "base_model: {}", quoted(base));
+    }
+    if !outcome.measures.is_empty() {
+        let _ = writeln!(text, "metrics:");
+        outcome.measures.iter().for_each(|m| {
+            let _ = writeln!(text, "- {}", quoted(&m.name));
+        });
+    }
+    let _ = writeln!(text, "---\n\n# {}\n", outcome.name);
+    let of = base.map_or("a head over stored vectors".to_owned(), |base| format!("`{base}`, adapted"));
+    let _ = writeln!(
+        text,
+        "{of}: {} dimensions, trained by Parallax {}.\n",
+        outcome.dim,
+        env!("CARGO_PKG_VERSION")
+    );
+    text.push_str("## Usage\n\n");
+    if config.model.is_some() {
+        text.push_str(
+            "```sh\nparallax embed THIS_FOLDER texts.txt -o vectors.npy\n```\n\n```python\n\
+             from sentence_transformers import SentenceTransformer\n\
+             vectors = SentenceTransformer(\"THIS_FOLDER\").encode([\"one text\", \"another\"])\n```\n",
+        );
+    } else {
+        text.push_str("```sh\nparallax embed THIS_FOLDER vectors.npy -o adapted.npy\n```\n");
+    }
+    text.push_str("\n## Evaluation\n\n");
+    if outcome.measures.is_empty() {
+        text.push_str("Not measured: the data had no test rows.\n");
+    } else {
+        let _ =
+            writeln!(text, "{} queries of the {} part; {}.\n", outcome.queries.0, outcome.part, outcome.mode);
+        text.push_str("| measure | before | after | change (95 % interval) |\n|---|---|---|---|\n");
+        for m in &outcome.measures {
+            let change = m.change.as_ref().map_or("".into(), |c| {
+                format!("{:+.4} ({:+.4} to {:+.4})", c.mean_difference, c.low, c.high)
+            });
+            let _ = writeln!(text, "| {} | {:.4} | {:.4} | {change} |", m.name, m.before, m.after);
+        }
+        text.push('\n');
+        for m in &outcome.measures {
+            let _ = writeln!(text, "- `{}`: {}", m.name, m.definition);
+        }
+        if !outcome.interval_method.is_empty() {
+            let _ = writeln!(text, "- intervals: {}", outcome.interval_method);
+        }
+    }
+    let (data, training) = (&outcome.data, &outcome.training);
+    text.push_str("\n## Training\n\n");
+    let _ =
+        writeln!(text, "- data: {} rows of {} (SHA-256 `{}`)", data.rows, data.files.join(", "), data.sha256);
+    let _ =
+        writeln!(text, "- parts: {} train, {} validation, {} test", data.train, data.validation, data.test);
+    for (role, column) in &data.roles {
+        let _ = writeln!(text, "- {role}: column `{column}`");
+    }
+    let (trained, all) = training.parameters;
+    let _ = writeln!(
+        text,
+        "- {trained} of {all} parameters trained for {} steps, seed {}",
+        training.steps, outcome.seed
+    );
+    let _ = writeln!(
+        text,
+        "- {:.1} negatives per anchor in a batch, before mining",
+        training.negatives_per_anchor
+    );
+    for line in &outcome.advice {
+        let _ = writeln!(text, "- note: {line}");
+    }
+    if let Ok(settings) = config.to_toml() {
+        let _ = write!(text, "\n### Settings\n\n```toml\n{}\n```\n", settings.trim_end());
+    }
+    text
+}
+
+/// A YAML string.
+fn quoted(text: &str) -> String {
+    serde_json::to_string(text).unwrap_or_default()
+}
