@@ -15,7 +15,7 @@ fn tables_that_cannot_be_read_name_file_row_and_field() {
         folder.refused(&[&["eval", &bert, name], more].concat())
     };
     eval("missing.csv", b"text,label\na,b\nc,b\n", &["--label", "lable"])
-        .names(&["\"lable\"", "did you mean \"label\"?"])
+        .names(&["missing.csv", "\"lable\"", "did you mean \"label\"?"])
         .hints("--label");
     eval("ragged.csv", b"text,label\na,b\nc\n", &[])
         .names(&["ragged.csv, row 3", "1 fields"])
