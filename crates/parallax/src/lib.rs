@@ -21,6 +21,7 @@
 
 pub mod catalogue;
 pub mod config;
+mod dataset;
 pub mod embed;
 mod error;
 pub mod evaluate;

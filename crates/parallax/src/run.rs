@@ -1,8 +1,8 @@
 //! A run from its TOML file to a better model: read, measure, train, measure again, save.
 
 mod card;
-mod dataset;
 mod outcome;
+mod rows;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use parallax_data::sampler::{PerClassSampler, Rows, Sampler, ShuffledSampler};
-use parallax_data::split::{ClassDisjointSplit, ColumnSplit, RandomSplit, Split, check_trainable};
+use parallax_data::split::check_trainable;
 use parallax_data::{Parts, atomic_write};
 use parallax_eval::{Gallery, Measure, Retrieval, RetrievalConfig, Vectors, paired_bootstrap, retrieval};
 use parallax_nn::head::{Head, LinearHead};
@@ -20,9 +20,10 @@ use parallax_random::Key;
 use parallax_train::{Measures, Trainer, checkpoint, peak_memory};
 
 use crate::config::RunConfig;
+use crate::dataset::{Dataset, Reader};
 use crate::error::{Error, Result};
-use dataset::{Dataset, TrainRows};
 pub use outcome::{DataSummary, MeasureChange, Outcome, TrainSummary};
+use rows::TrainRows;
 
 /// How a run is started.
 #[derive(Clone, Debug, Default)]
@@ -88,9 +89,9 @@ pub fn train(config: RunConfig, options: TrainOptions, on_event: &mut dyn FnMut(
     }
     config.objective.check()?;
 
-    let data = Dataset::open(&config)?;
+    let data = Dataset::open(&config.data)?;
     data.describe().iter().for_each(|line| on_event(&Event::Message(line.clone())));
-    let split = split(&config, &data);
+    let split = data.split(config.data.split.as_ref());
     let parts = split.assign(data.len(), data.classes(), data.table(), key)?;
     if let Some(labels) = data.classes()
         && let Some(warning) = check_trainable(labels, &parts.train)?
@@ -136,6 +137,7 @@ pub fn train(config: RunConfig, options: TrainOptions, on_event: &mut dyn FnMut(
         Ok(result.measures.into_iter().map(|m| (m.name, m.value)).collect())
     };
     let stop = options.stop.clone();
+    let sha256 = data.sha256()?;
     let mut trainer = Trainer {
         objective: &config.objective,
         config: &config.train,
@@ -146,7 +148,7 @@ pub fn train(config: RunConfig, options: TrainOptions, on_event: &mut dyn FnMut(
         key: key.named("train"),
         stop: &stop,
         folder: &folder,
-        fingerprint: fingerprint(&config, &data, &base)?,
+        fingerprint: fingerprint(&config, &sha256, &base)?,
     };
     trainer.check()?;
     check_validation(&config)?;
@@ -186,7 +188,7 @@ pub fn train(config: RunConfig, options: TrainOptions, on_event: &mut dyn FnMut(
             part: part.into(),
             dim: trained.model.dim(),
             training: TrainSummary::new(&trained, &trainer, peak_memory()),
-            data: data.summary(&parts),
+            data: DataSummary::new(&data, &parts, sha256.clone()),
             ..Outcome::default()
         };
         if trained.interrupted {
@@ -238,15 +240,6 @@ fn existing(folder: &Path, resume: bool) -> Result<Option<Outcome>> {
         ));
     }
     Ok(None)
-}
-
-/// The split of the configuration; else by a split column, by class, or at random.
-fn split(config: &RunConfig, data: &Dataset) -> Split {
-    config.data.split.clone().unwrap_or_else(|| match (data.split_column(), data.classes()) {
-        (Some(column), _) => Split::Column(ColumnSplit { column, ..ColumnSplit::default() }),
-        (None, Some(_)) => Split::ClassDisjoint(ClassDisjointSplit::default()),
-        (None, None) => Split::Random(RandomSplit::default()),
-    })
 }
 
 /// The model as it is (for "before") and with its new head (to be trained).
@@ -309,7 +302,7 @@ fn check_validation(config: &RunConfig) -> Result<()> {
 fn evaluate_rows(
     config: &crate::config::Evaluate,
     data: &Dataset,
-    reader: &dataset::Reader,
+    reader: &Reader,
     model: &SentenceEncoder,
     rows: &[u32],
     key: Key,
@@ -321,7 +314,7 @@ fn evaluate_rows(
         ..RetrievalConfig::default()
     };
     let dim = model.dim();
-    let (queries, gallery) = data.embed(reader, model, rows, config.batch_tokens)?;
+    let (queries, gallery) = data.embed(reader, model, rows, config.batch_tokens, &mut |_| ())?;
     let labels = data.relevance(rows)?;
     let query = Vectors { values: &queries, dim, labels: &labels };
     Ok(match &gallery {
@@ -358,14 +351,14 @@ fn translate(event: parallax_train::Event) -> Event {
 }
 
 /// SHA-256 over everything that decides a run's result: settings, data and starting weights.
-fn fingerprint(config: &RunConfig, data: &Dataset, base: &SentenceEncoder) -> Result<String> {
+fn fingerprint(config: &RunConfig, data: &str, base: &SentenceEncoder) -> Result<String> {
     use sha2::{Digest, Sha256};
     let mut hash = Sha256::new();
     let mut settings = config.clone();
     settings.name.clear();
     settings.output = Default::default();
     hash.update(settings.to_toml()?);
-    hash.update(data.hash());
+    hash.update(data);
     parallax_nn::parameters::read(base.network(), |path, _, values| {
         hash.update(path);
         let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();

@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 
+use parallax_data::{Labels, Parts};
 use parallax_eval::{Interval, Retrieval};
 use parallax_train::{Plan, Trained, Trainer, duration};
 use serde::{Deserialize, Serialize};
 
+use crate::dataset::Dataset;
 use crate::error::Result;
 
 /// The result of a run.
@@ -102,6 +104,21 @@ pub struct TrainSummary {
     pub negatives_per_anchor: f64,
     /// Value and step of the best validation.
     pub best: Option<(f64, u64)>,
+}
+
+impl DataSummary {
+    pub(super) fn new(data: &Dataset, parts: &Parts, sha256: String) -> Self {
+        DataSummary {
+            files: data.file_names(),
+            sha256,
+            rows: data.len(),
+            classes: data.classes().map(Labels::classes),
+            roles: data.roles(),
+            train: parts.train.len(),
+            validation: parts.validation.len(),
+            test: parts.test.len(),
+        }
+    }
 }
 
 impl TrainSummary {

@@ -1,40 +1,39 @@
-//! The rows of a run: where texts and vectors come from, and which belong together.
+//! Rows to learn from or to measure on: where texts and vectors come from, and which belong together.
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read;
+use std::path::PathBuf;
 
 use parallax_data::sampler::text_hash;
-use parallax_data::{Labels, Parts, Roles, Shape, Table, Vectors};
+use parallax_data::split::{ClassDisjointSplit, ColumnSplit, RandomSplit, Split};
+use parallax_data::{Labels, Roles, Shape, Table, Vectors};
 use parallax_nn::{Input, SentenceEncoder, TextTower};
-use parallax_train::{Example, Examples};
 use sha2::{Digest, Sha256};
 
-use super::outcome::DataSummary;
-use crate::config::RunConfig;
+use crate::config::Data;
 use crate::error::{Error, Result};
 
 /// Rows embedded at once; bounds what is held in memory beside the result.
 const CHUNK: usize = 8192;
 
 /// A table, stored vectors, or both.
-pub(super) struct Dataset {
+pub(crate) struct Dataset {
     table: Option<Table>,
     roles: Option<Roles>,
     vectors: Option<Vectors>,
     labels: Option<Labels>,
-    files: Vec<String>,
-    hash: String,
+    files: Vec<PathBuf>,
 }
 
 /// How rows become inputs of a model.
-pub(super) struct Reader {
+pub(crate) struct Reader {
     text: Option<(TextTower, String)>,
 }
 
 impl Dataset {
-    pub(super) fn open(config: &RunConfig) -> Result<Self> {
-        let data = &config.data;
+    /// Opens and checks the files of a `[data]` table.
+    pub(crate) fn open(data: &Data) -> Result<Self> {
         let vectors = data.vectors.as_ref().map(Vectors::open).transpose()?;
         if let Some(vectors) = &vectors {
             vectors.check_finite()?;
@@ -69,18 +68,23 @@ impl Dataset {
                     "set data.labels to an .npy of integers, or data.path to a table with a label column",
                 ));
             }
-            (Some(vectors), Some(labels), _) if vectors.rows() != labels.len() => {
-                return Err(Error::Data(parallax_data::Error::LengthsDiffer {
-                    first: vectors.path().display().to_string(),
-                    first_rows: vectors.rows(),
-                    second: "the labels".into(),
-                    second_rows: labels.len(),
-                }));
+            (Some(vectors), Some(labels), _) => {
+                let tables = table.as_ref().map(|table| ("the table", table.len()));
+                let differs =
+                    tables.into_iter().chain([("the labels", labels.len())]).find(|l| l.1 != vectors.rows());
+                if let Some((second, second_rows)) = differs {
+                    return Err(Error::Data(parallax_data::Error::LengthsDiffer {
+                        first: vectors.path().display().to_string(),
+                        first_rows: vectors.rows(),
+                        second: second.into(),
+                        second_rows,
+                    }));
+                }
             }
             (_, _, Some(Roles { shape: Shape::ScoredPairs { .. }, .. })) => {
                 return Err(Error::setting_with(
-                    "the rows are pairs with a score, which no loss of this version learns from",
-                    "use labelled rows or pairs; data.score = \"\" cannot be ignored silently",
+                    "the rows are pairs with a similarity, and classes or pairs that belong together are needed",
+                    "name the columns of a class, or of pairs without a score",
                 ));
             }
             _ => {}
@@ -88,8 +92,63 @@ impl Dataset {
         let mut files: Vec<std::path::PathBuf> = data.path.0.clone();
         files.extend(data.vectors.clone());
         files.extend(data.labels.clone());
+        Ok(Dataset { table, roles, vectors, labels, files })
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.vectors.as_ref().map_or_else(|| self.table.as_ref().map_or(0, Table::len), Vectors::rows)
+    }
+
+    pub(crate) fn table(&self) -> Option<&Table> {
+        self.table.as_ref()
+    }
+
+    /// The class of every row; `None` for pairs.
+    pub(crate) fn classes(&self) -> Option<&Labels> {
+        self.labels.as_ref()
+    }
+
+    pub(crate) fn vector_dim(&self) -> Option<usize> {
+        self.vectors.as_ref().map(Vectors::dim)
+    }
+
+    /// The split that was asked for; else by the split column, by class, or at random.
+    pub(crate) fn split(&self, asked: Option<&Split>) -> Split {
+        let column = self.roles.as_ref().and_then(|roles| roles.split);
+        let column = column.and_then(|at| self.table.as_ref()?.columns().get(at).cloned());
+        match (asked, column, &self.labels) {
+            (Some(split), ..) => split.clone(),
+            (None, Some(column), _) => Split::Column(ColumnSplit { column, ..ColumnSplit::default() }),
+            (None, None, Some(_)) => Split::ClassDisjoint(ClassDisjointSplit::default()),
+            (None, None, None) => Split::Random(RandomSplit::default()),
+        }
+    }
+
+    /// What the rows are: labelled rows, pairs, stored vectors.
+    pub(crate) fn shape(&self) -> &'static str {
+        self.roles.as_ref().map_or("stored vectors", |roles| roles.shape.name())
+    }
+
+    /// The files, in order.
+    pub(crate) fn files(&self) -> &[PathBuf] {
+        &self.files
+    }
+
+    /// Their names without folders.
+    pub(crate) fn file_names(&self) -> Vec<String> {
+        self.files.iter().filter_map(|p| p.file_name()).map(|n| n.to_string_lossy().into_owned()).collect()
+    }
+
+    /// (role, column) of every column that is used.
+    pub(crate) fn roles(&self) -> Vec<(String, String)> {
+        let bindings = self.roles.iter().flat_map(|roles| &roles.bindings);
+        bindings.map(|b| (b.role.to_owned(), b.column.clone())).collect()
+    }
+
+    /// SHA-256 over the bytes of the files, in order.
+    pub(crate) fn sha256(&self) -> Result<String> {
         let mut hash = Sha256::new();
-        for path in &files {
+        for path in &self.files {
             let mut file = File::open(path).map_err(Error::io(path, "read"))?;
             let mut block = vec![0; 1 << 20];
             loop {
@@ -100,41 +159,12 @@ impl Dataset {
                 hash.update(&block[..n]);
             }
         }
-        let hash = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        let files =
-            files.iter().filter_map(|p| p.file_name()).map(|n| n.to_string_lossy().into_owned()).collect();
-        Ok(Dataset { table, roles, vectors, labels, files, hash })
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.vectors.as_ref().map_or_else(|| self.table.as_ref().map_or(0, Table::len), Vectors::rows)
-    }
-
-    pub(super) fn table(&self) -> Option<&Table> {
-        self.table.as_ref()
-    }
-
-    /// The class of every row; `None` for pairs.
-    pub(super) fn classes(&self) -> Option<&Labels> {
-        self.labels.as_ref()
-    }
-
-    pub(super) fn vector_dim(&self) -> Option<usize> {
-        self.vectors.as_ref().map(Vectors::dim)
-    }
-
-    pub(super) fn split_column(&self) -> Option<String> {
-        let column = self.roles.as_ref()?.split?;
-        self.table.as_ref()?.columns().get(column).cloned()
-    }
-
-    pub(super) fn hash(&self) -> &str {
-        &self.hash
+        Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
     /// The mapping of columns to roles, a line each.
-    pub(super) fn describe(&self) -> Vec<String> {
-        let mut lines = vec![format!("data: {} rows of {}", self.len(), self.files.join(", "))];
+    pub(crate) fn describe(&self) -> Vec<String> {
+        let mut lines = vec![format!("data: {} rows of {}", self.len(), self.file_names().join(", "))];
         if let Some(roles) = &self.roles {
             lines.extend(roles.to_string().lines().map(str::to_owned));
         }
@@ -144,21 +174,8 @@ impl Dataset {
         lines
     }
 
-    pub(super) fn summary(&self, parts: &Parts) -> DataSummary {
-        let roles = self.roles.iter().flat_map(|roles| &roles.bindings);
-        DataSummary {
-            files: self.files.clone(),
-            sha256: self.hash.clone(),
-            rows: self.len(),
-            classes: self.labels.as_ref().map(Labels::classes),
-            roles: roles.map(|b| (b.role.to_owned(), b.column.clone())).collect(),
-            train: parts.train.len(),
-            validation: parts.validation.len(),
-            test: parts.test.len(),
-        }
-    }
-
-    pub(super) fn reader(&self, model: &SentenceEncoder, prompt: Option<&str>) -> Result<Reader> {
+    /// How the rows become inputs of `model`.
+    pub(crate) fn reader(&self, model: &SentenceEncoder, prompt: Option<&str>) -> Result<Reader> {
         let text = match model.text() {
             Some(tower) => Some((tower.clone(), model.prompt(prompt)?.to_owned())),
             None => None,
@@ -167,7 +184,7 @@ impl Dataset {
     }
 
     /// One input for each row, of a column of texts or of the vectors.
-    fn inputs(
+    pub(crate) fn inputs(
         &self,
         reader: &Reader,
         column: usize,
@@ -186,7 +203,7 @@ impl Dataset {
     }
 
     /// The column of a row's own text, and of the text that belongs to it where rows are pairs.
-    fn columns(&self) -> (usize, Option<usize>) {
+    pub(crate) fn columns(&self) -> (usize, Option<usize>) {
         match self.roles.as_ref().map(|roles| &roles.shape) {
             Some(Shape::Labelled { text, .. }) => (*text, None),
             Some(
@@ -198,18 +215,32 @@ impl Dataset {
         }
     }
 
-    /// Embeddings of rows, row-major; for pairs those of both sides.
-    pub(super) fn embed(
+    /// The texts of a row that do not belong to its anchor.
+    pub(crate) fn negatives(&self, row: u32) -> Result<Vec<String>, parallax_data::Error> {
+        match (self.roles.as_ref().map(|roles| &roles.shape), &self.table) {
+            (Some(Shape::Triplets { negatives, .. }), Some(table)) => {
+                parallax_data::roles::negatives(&table.row(row as usize)?, negatives)
+            }
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// Embeddings of rows, row-major; for pairs those of both sides. `progress` is told how many texts are done.
+    pub(crate) fn embed(
         &self,
         reader: &Reader,
         model: &SentenceEncoder,
         rows: &[u32],
         batch_tokens: usize,
+        progress: &mut dyn FnMut(usize),
     ) -> Result<(Vec<f32>, Option<Vec<f32>>)> {
-        let side = |column: usize| -> Result<Vec<f32>> {
+        let mut done = 0;
+        let mut side = |column: usize| -> Result<Vec<f32>> {
             let mut all = Vec::with_capacity(rows.len() * model.dim());
             for chunk in rows.chunks(CHUNK) {
-                all.extend(model.embed(&self.inputs(reader, column, chunk)?, batch_tokens, |_| ())?);
+                let inputs = self.inputs(reader, column, chunk)?;
+                all.extend(model.embed(&inputs, batch_tokens, |now| progress(done + now))?);
+                done += chunk.len();
             }
             Ok(all)
         };
@@ -218,7 +249,7 @@ impl Dataset {
     }
 
     /// Which rows are relevant for each other: their classes, or for pairs the groups of [`groups`].
-    pub(super) fn relevance(&self, rows: &[u32]) -> Result<Vec<u32>> {
+    pub(crate) fn relevance(&self, rows: &[u32]) -> Result<Vec<u32>> {
         match &self.labels {
             Some(labels) => Ok(labels.select(rows)),
             None => {
@@ -228,7 +259,8 @@ impl Dataset {
         }
     }
 
-    fn pair_hashes(&self, rows: &[u32]) -> Result<(Vec<u64>, Vec<u64>)> {
+    /// Hashes of both texts of pairs.
+    pub(crate) fn pair_hashes(&self, rows: &[u32]) -> Result<(Vec<u64>, Vec<u64>)> {
         let (anchor, positive) = self.columns();
         let hashes = |column| -> Result<Vec<u64>> {
             Ok(self.texts(column, rows)?.iter().map(|text| text_hash(text)).collect())
@@ -238,7 +270,7 @@ impl Dataset {
 }
 
 impl Reader {
-    fn tokenize(&self, texts: &[String]) -> Result<Vec<Input>, parallax_train::Error> {
+    pub(crate) fn tokenize(&self, texts: &[String]) -> Result<Vec<Input>, parallax_train::Error> {
         let Some((tower, prompt)) = &self.text else {
             return Err(parallax_train::Error::Setting("this model reads stored vectors, not texts".into()));
         };
@@ -249,7 +281,7 @@ impl Reader {
 /// Numbers for pairs such that two pairs that share a text on the same side have the same number.
 ///
 /// Such pairs are not each other's negatives: the shared text belongs to both.
-fn groups(anchors: &[u64], positives: &[u64]) -> Vec<u32> {
+pub(crate) fn groups(anchors: &[u64], positives: &[u64]) -> Vec<u32> {
     let mut parent: Vec<u32> = (0..anchors.len() as u32).collect();
     fn root(parent: &mut [u32], mut at: u32) -> u32 {
         while parent[at as usize] != at {
@@ -267,84 +299,6 @@ fn groups(anchors: &[u64], positives: &[u64]) -> Vec<u32> {
         }
     }
     (0..anchors.len() as u32).map(|row| root(&mut parent, row)).collect()
-}
-
-/// The training part, as the trainer sees it.
-pub(super) struct TrainRows<'a> {
-    data: &'a Dataset,
-    reader: &'a Reader,
-    rows: &'a [u32],
-    labels: Vec<u32>,
-    /// For pairs: hashes of both sides of every row.
-    hashes: Vec<Vec<u64>>,
-    /// For pairs: the group of every positive text.
-    known: HashMap<u64, u32>,
-}
-
-impl<'a> TrainRows<'a> {
-    pub(super) fn new(data: &'a Dataset, reader: &'a Reader, rows: &'a [u32]) -> Result<Self> {
-        let mut train =
-            TrainRows { data, reader, rows, labels: Vec::new(), hashes: Vec::new(), known: HashMap::new() };
-        match data.classes() {
-            Some(labels) => train.labels = labels.select(rows),
-            None => {
-                let (anchors, positives) = data.pair_hashes(rows)?;
-                train.labels = groups(&anchors, &positives);
-                train.known = positives.iter().copied().zip(train.labels.iter().copied()).collect();
-                train.hashes = vec![anchors, positives];
-            }
-        }
-        Ok(train)
-    }
-
-    pub(super) fn hashes(&self) -> &[Vec<u64>] {
-        &self.hashes
-    }
-}
-
-impl Examples for TrainRows<'_> {
-    fn labels(&self) -> &[u32] {
-        &self.labels
-    }
-
-    fn paired(&self) -> bool {
-        self.data.classes().is_none()
-    }
-
-    fn fetch(&self, rows: &[u32]) -> Result<Vec<Example>, parallax_train::Error> {
-        let rows: Vec<u32> = rows.iter().map(|&row| self.rows[row as usize]).collect();
-        let (own, other) = self.data.columns();
-        let anchors = self.data.inputs(self.reader, own, &rows)?;
-        let mut positives = match other {
-            Some(column) => self.data.inputs(self.reader, column, &rows)?.into_iter().map(Some).collect(),
-            None => vec![None; rows.len()],
-        };
-        let mut negatives = vec![Vec::new(); rows.len()];
-        if let Some(Shape::Triplets { negatives: columns, .. }) = self.data.roles.as_ref().map(|r| &r.shape) {
-            let table = self.data.table.as_ref().expect("triplets come from a table");
-            for (found, &row) in negatives.iter_mut().zip(&rows) {
-                let texts = parallax_data::roles::negatives(&table.row(row as usize)?, columns)?;
-                let inputs = self.reader.tokenize(&texts)?;
-                *found = texts
-                    .iter()
-                    .zip(inputs)
-                    .map(|(text, input)| {
-                        let hash = text_hash(text);
-                        // A negative that is some row's positive must not count against that row's group. Any other text
-                        // gets a number that no group has.
-                        let label = self.known.get(&hash).copied().unwrap_or(u32::MAX - (hash as u32 >> 2));
-                        (input, label)
-                    })
-                    .collect();
-            }
-        }
-        Ok(anchors
-            .into_iter()
-            .zip(positives.drain(..))
-            .zip(negatives)
-            .map(|((anchor, positive), negatives)| Example { anchor, positive, negatives })
-            .collect())
-    }
 }
 
 #[cfg(test)]
