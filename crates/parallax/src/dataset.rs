@@ -62,21 +62,24 @@ impl Dataset {
                     "set data.path, or data.vectors and data.labels",
                 ));
             }
-            (Some(_), None, _) => {
+            (Some(vectors), None, _) => {
                 return Err(Error::setting_with(
-                    "the stored vectors have no classes",
+                    format!("{}: the stored vectors have no classes", vectors.path().display()),
                     "set data.labels to an .npy of integers, or data.path to a table with a label column",
                 ));
             }
             (Some(vectors), Some(labels), _) => {
-                let tables = table.as_ref().map(|table| ("the table", table.len()));
-                let differs =
-                    tables.into_iter().chain([("the labels", labels.len())]).find(|l| l.1 != vectors.rows());
+                let tables = table.as_ref().map(|table| {
+                    let names: Vec<String> = table.files().map(|file| file.display().to_string()).collect();
+                    (names.join(" and "), table.len())
+                });
+                let labels = data.labels.as_ref().map(|path| (path.display().to_string(), labels.len()));
+                let differs = tables.into_iter().chain(labels).find(|other| other.1 != vectors.rows());
                 if let Some((second, second_rows)) = differs {
                     return Err(Error::Data(parallax_data::Error::LengthsDiffer {
                         first: vectors.path().display().to_string(),
                         first_rows: vectors.rows(),
-                        second: second.into(),
+                        second,
                         second_rows,
                     }));
                 }

@@ -44,7 +44,7 @@ fn vectors_that_cannot_be_used_name_file_and_row() {
     folder.npy("two.npy", 2, &[1.0, 2.0, 3.0, 4.0]);
     folder
         .refused(&["eval", "two.npy", "x.csv"])
-        .names(&["two.npy has 2 rows", "has 3"])
+        .names(&["two.npy has 2 rows", "x.csv has 3"])
         .hints("row i");
     folder.npy("cut.npy", 2, &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
     let bytes = fs::read(folder.path("cut.npy")).unwrap();
