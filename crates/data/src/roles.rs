@@ -553,7 +553,10 @@ mod tests {
 
     #[test]
     fn what_is_unclear_names_the_options() {
-        let error = |names| resolve(names).unwrap_err().to_string();
+        let error = |names| {
+            let error = resolve(names).unwrap_err();
+            format!("{error}; {}", error.hint().unwrap_or_default())
+        };
         for (names, words) in [
             ("text,label,category", "data.label"),
             ("text,label,question,answer", "data.anchor"),

@@ -19,4 +19,4 @@ pub use config::{Group, Training};
 pub use error::{Error, Result};
 pub use examples::{Example, Examples};
 pub use plan::{Plan, duration, peak_memory};
-pub use trainer::{Event, Measures, Trained, Trainer};
+pub use trainer::{Event, Measures, Trained, Trainer, Validate};

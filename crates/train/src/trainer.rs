@@ -57,6 +57,9 @@ pub enum Event {
 /// The measures of a validation, by name.
 pub type Measures = Vec<(String, f64)>;
 
+/// Measures a model on the validation part.
+pub type Validate<'a> = dyn Fn(&SentenceEncoder) -> Result<Measures> + 'a;
+
 /// A run: a model, what it learns from and how.
 pub struct Trainer<'a> {
     /// The objective.
@@ -68,7 +71,7 @@ pub struct Trainer<'a> {
     /// Which rows make which batch.
     pub batches: &'a Batches,
     /// Measures a model on the validation part; `None` where there is none.
-    pub validate: Option<&'a dyn Fn(&SentenceEncoder) -> Result<Measures>>,
+    pub validate: Option<&'a Validate<'a>>,
     /// Seconds that one validation takes, for the estimate.
     pub validation_seconds: f64,
     /// The run's key.
@@ -373,7 +376,7 @@ impl Trainer<'_> {
     fn validation(
         &self,
         progress: &mut Progress,
-        validate: &dyn Fn(&SentenceEncoder) -> Result<Measures>,
+        validate: &Validate<'_>,
         log: &mut Log,
         tell: &mut dyn FnMut(Event),
     ) -> Result<bool> {

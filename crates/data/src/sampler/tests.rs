@@ -76,7 +76,7 @@ fn values_that_do_not_fit_come_with_values_that_do() {
     assert!(per_class(4).build(20, labelled(&labels), Key::new(0)).is_ok());
     assert!(error(0, 4).contains("per_class is 0"));
     assert!(error(4, 0).contains("batch_size is 0"));
-    assert!(per_class(4).build(4, plain(8), Key::new(0)).unwrap_err().to_string().contains("data.label"));
+    assert!(per_class(4).build(4, plain(8), Key::new(0)).unwrap_err().hint().unwrap().contains("data.label"));
     assert!(per_class(4).build(4, plain(0), Key::new(0)).is_err());
     let wrong = Rows { n: 3, labels: Some(&[0, 1]), texts: &[] };
     assert!(per_class(1).build(1, wrong, Key::new(0)).is_err());

@@ -41,7 +41,8 @@ fn faults_come_once_and_are_named() {
         ("x.jsonl", b"{\"text\":[\"a\"]}\n", None, "expected a text, found a list"),
     ];
     for (name, bytes, column, words) in faults {
-        let error = texts(name, bytes, column).unwrap_err().to_string();
+        let error = texts(name, bytes, column).unwrap_err();
+        let error = format!("{error}; {}", error.hint().unwrap_or_default());
         assert!(error.contains(words), "{error}\nlacks {words}");
     }
     let bytes = Cursor::new(&b"a\n\xff\nb\n"[..]);
