@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{Data, Evaluate};
 use crate::dataset::Dataset;
+use crate::definitions::definitions;
 use crate::model::Model;
 use crate::{Error, Result};
 
@@ -118,7 +119,8 @@ impl fmt::Display for EvaluationReport {
                 measure.name, measure.value, measure.class_mean
             )?;
         }
-        Ok(())
+        let all = self.retrieval.measures.iter().map(|m| (m.name.as_str(), m.definition.as_str()));
+        write!(f, "\n\n{}", definitions(all).join("\n"))
     }
 }
 

@@ -22,6 +22,7 @@
 pub mod catalogue;
 pub mod config;
 mod dataset;
+mod definitions;
 pub mod embed;
 mod error;
 pub mod evaluate;

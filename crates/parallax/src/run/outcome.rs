@@ -8,6 +8,7 @@ use parallax_train::{Plan, Trained, Trainer, duration};
 use serde::{Deserialize, Serialize};
 
 use crate::dataset::Dataset;
+use crate::definitions::definitions;
 use crate::error::Result;
 
 /// The result of a run.
@@ -215,17 +216,7 @@ impl Outcome {
         }
         if !self.measures.is_empty() {
             lines.push(format!("{} queries, {}", self.queries.0, self.mode));
-            let common = common_end(&self.measures);
-            for m in &self.measures {
-                lines.push(format!(
-                    "  {}: {}",
-                    m.name,
-                    m.definition.strip_suffix(common).unwrap_or(&m.definition)
-                ));
-            }
-            if !common.is_empty() {
-                lines.push(format!("  all: {}", common.trim_start_matches("; ")));
-            }
+            lines.extend(definitions(self.measures.iter().map(|m| (m.name.as_str(), m.definition.as_str()))));
         }
         let t = &self.training;
         lines.push(format!(
@@ -242,11 +233,4 @@ impl Outcome {
         }
         lines.join("\n")
     }
-}
-
-/// What all definitions end with, from the start of a clause.
-fn common_end(measures: &[MeasureChange]) -> &str {
-    let Some((first, rest)) = measures.split_first() else { return "" };
-    let mut starts = first.definition.match_indices("; ").map(|(at, _)| &first.definition[at..]);
-    starts.find(|end| !rest.is_empty() && rest.iter().all(|m| m.definition.ends_with(end))).unwrap_or("")
 }
