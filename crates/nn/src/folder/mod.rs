@@ -3,6 +3,7 @@
 //! Both generations of module names and pooling configurations are read; the older ones are written, because every
 //! version of sentence-transformers resolves those. A folder with a module that is not known is refused by its name.
 
+mod json;
 mod modules;
 mod read;
 pub mod weights;

@@ -2,7 +2,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::read::read_json;
+use super::json::read_json;
 use crate::{Error, Result};
 
 /// One entry of `modules.json`.

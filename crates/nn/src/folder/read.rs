@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::json::read_json;
 use super::modules::{self, Module, ModuleKind};
 use super::weights::Weights;
 use crate::encoder::Config;
@@ -59,11 +60,6 @@ pub struct Folder {
     pub default_prompt: Option<String>,
     /// How two embeddings are compared.
     pub similarity: Similarity,
-}
-
-pub(crate) fn read_json(path: &Path) -> Result<Value> {
-    let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
-    serde_json::from_str(&text).map_err(|e| Error::format(path, e.to_string()))
 }
 
 /// Names under which sentence-transformers has stored the Transformer module's settings.

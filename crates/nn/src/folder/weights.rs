@@ -8,7 +8,7 @@ use memmap2::Mmap;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 
-use super::read::read_json;
+use super::json::read_json;
 use crate::{Error, Result};
 
 /// One or more mapped safetensors files.

@@ -3,6 +3,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::json::write_json;
 use super::modules::{DENSE, MULTI_HEAD, NORMALIZE, POOLING, TRANSFORMER, entry};
 use super::weights::{Tensor, Weights, write};
 use crate::encoder::names;
@@ -95,11 +96,6 @@ fn fill(model: &SentenceEncoder, to: &Path, card: &str) -> Result<()> {
     write_json(&to.join("config_sentence_transformers.json"), &settings)?;
     let path = to.join("README.md");
     fs::write(&path, card).map_err(Error::io(&path))
-}
-
-fn write_json(path: &Path, value: &Value) -> Result<()> {
-    let text = serde_json::to_string_pretty(value).map_err(|e| Error::format(path, e.to_string()))?;
-    fs::write(path, text + "\n").map_err(Error::io(path))
 }
 
 /// Tokenizer and configuration files, byte for byte.
