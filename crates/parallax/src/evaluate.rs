@@ -11,7 +11,7 @@ use parallax_random::Key;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Data, Evaluate};
-use crate::dataset::Dataset;
+use crate::dataset::{Dataset, Reader};
 use crate::definitions::definitions;
 use crate::model::Model;
 use crate::{Error, Result};
@@ -172,22 +172,19 @@ pub fn evaluate(
     }
     let settings = RetrievalConfig {
         measures: evaluate.measures.clone(),
-        similarity: similarity(evaluation.similarity, model)?,
+        similarity: match evaluation.similarity {
+            Some(similarity) => similarity,
+            None => own_similarity(encoder)?,
+        },
         resamples: evaluate.resamples,
         seed: key.named("evaluate").bits(0),
         ..RetrievalConfig::default()
     };
     let reader = rows.reader(encoder, prompt.as_deref())?;
-    let (values, other) = rows.embed(&reader, encoder, &selected, evaluate.batch_tokens, progress)?;
-    let (labels, dim) = (rows.relevance(&selected)?, encoder.dim());
-    let queries = Vectors { values: &values, dim, labels: &labels };
-    let result = match &other {
-        None => retrieval(&settings, queries, Gallery::LeaveOneOut)?,
-        Some(values) => {
-            retrieval(&settings, queries, Gallery::Reference(Vectors { values, dim, labels: &labels }))?
-        }
-    };
-    let classes = rows.classes().map(|_| labels.iter().collect::<BTreeSet<_>>().len());
+    let result = measure(&rows, &reader, encoder, &selected, &settings, evaluate.batch_tokens, progress)?;
+    let dim = encoder.dim();
+    let classes =
+        rows.classes().map(|labels| labels.select(&selected).into_iter().collect::<BTreeSet<_>>().len());
     Ok(EvaluationReport {
         data: rows.files().to_vec(),
         shape: rows.shape().to_owned(),
@@ -199,14 +196,34 @@ pub fn evaluate(
     })
 }
 
-fn similarity(asked: Option<Similarity>, model: Option<&Model>) -> Result<Similarity> {
+/// Embeds rows and measures retrieval: of labelled rows among themselves, of pairs from anchors to positives.
+pub(crate) fn measure(
+    data: &Dataset,
+    reader: &Reader,
+    encoder: &SentenceEncoder,
+    rows: &[u32],
+    settings: &RetrievalConfig,
+    batch_tokens: usize,
+    progress: &mut dyn FnMut(usize),
+) -> Result<Retrieval> {
+    let (values, other) = data.embed(reader, encoder, rows, batch_tokens, progress)?;
+    let (labels, dim) = (data.relevance(rows)?, encoder.dim());
+    let queries = Vectors { values: &values, dim, labels: &labels };
+    let gallery = match &other {
+        None => Gallery::LeaveOneOut,
+        Some(values) => Gallery::Reference(Vectors { values, dim, labels: &labels }),
+    };
+    Ok(retrieval(settings, queries, gallery)?)
+}
+
+/// The similarity that a model's folder asks for.
+pub(crate) fn own_similarity(encoder: &SentenceEncoder) -> Result<Similarity> {
     use parallax_nn::folder::Similarity as Own;
-    match (asked, model.map(|model| model.encoder().similarity())) {
-        (Some(similarity), _) => Ok(similarity),
-        (None, None | Some(Own::Cosine)) => Ok(Similarity::Cosine),
-        (None, Some(Own::Dot)) => Ok(Similarity::Dot),
-        (None, Some(Own::Euclidean)) => Ok(Similarity::Euclidean),
-        (None, Some(Own::Manhattan)) => {
+    match encoder.similarity() {
+        Own::Cosine => Ok(Similarity::Cosine),
+        Own::Dot => Ok(Similarity::Dot),
+        Own::Euclidean => Ok(Similarity::Euclidean),
+        Own::Manhattan => {
             let what = "the model compares by Manhattan distance, which is not measured here";
             Err(Error::setting_with(what, "choose cosine, dot or euclidean"))
         }

@@ -13,15 +13,16 @@ use std::time::Instant;
 use parallax_data::sampler::{PerClassSampler, Rows, Sampler, ShuffledSampler};
 use parallax_data::split::check_trainable;
 use parallax_data::{Parts, atomic_write};
-use parallax_eval::{Gallery, Measure, Retrieval, RetrievalConfig, Vectors, paired_bootstrap, retrieval};
+use parallax_eval::{Measure, Retrieval, RetrievalConfig, paired_bootstrap};
 use parallax_nn::head::{Head, LinearHead};
 use parallax_nn::{LoadOptions, SentenceEncoder, cpu};
 use parallax_random::Key;
 use parallax_train::{Measures, Trainer, checkpoint, peak_memory};
 
 use crate::config::RunConfig;
-use crate::dataset::{Dataset, Reader};
+use crate::dataset::Dataset;
 use crate::error::{Error, Result};
+use crate::evaluate::{measure, own_similarity};
 pub use outcome::{DataSummary, MeasureChange, Outcome, TrainSummary};
 use rows::TrainRows;
 
@@ -127,13 +128,19 @@ pub fn train(config: RunConfig, options: TrainOptions, on_event: &mut dyn FnMut(
         )));
     }
 
-    let measure = |model: &SentenceEncoder, rows: &[u32], resamples: usize| -> Result<Retrieval> {
-        let mut config = config.evaluate.clone();
-        config.resamples = resamples;
-        evaluate_rows(&config, &data, &reader, model, rows, key)
+    let similarity = own_similarity(&base)?;
+    let measured = |model: &SentenceEncoder, rows: &[u32], resamples: usize| -> Result<Retrieval> {
+        let settings = RetrievalConfig {
+            measures: config.evaluate.measures.clone(),
+            similarity,
+            resamples,
+            seed: key.named("evaluate").bits(0),
+            ..RetrievalConfig::default()
+        };
+        measure(&data, &reader, model, rows, &settings, config.evaluate.batch_tokens, &mut |_| ())
     };
     let validate = |model: &SentenceEncoder| -> parallax_train::Result<Measures> {
-        let result = measure(model, &parts.validation, 0).map_err(into_training)?;
+        let result = measured(model, &parts.validation, 0).map_err(into_training)?;
         Ok(result.measures.into_iter().map(|m| (m.name, m.value)).collect())
     };
     let stop = options.stop.clone();
@@ -171,7 +178,7 @@ pub fn train(config: RunConfig, options: TrainOptions, on_event: &mut dyn FnMut(
             rows => {
                 on_event(&Event::Message(format!("measuring {} rows before training", rows.len())));
                 let begun = Instant::now();
-                let result = measure(&base, rows, config.evaluate.resamples)?;
+                let result = measured(&base, rows, config.evaluate.resamples)?;
                 trainer.validation_seconds =
                     begun.elapsed().as_secs_f64() * parts.validation.len() as f64 / rows.len() as f64;
                 Some(result)
@@ -196,7 +203,7 @@ pub fn train(config: RunConfig, options: TrainOptions, on_event: &mut dyn FnMut(
         }
         if let Some(before) = &before {
             on_event(&Event::Message("measuring again".into()));
-            let after = measure(&trained.model, rows, config.evaluate.resamples)?;
+            let after = measured(&trained.model, rows, config.evaluate.resamples)?;
             outcome.compare(before, &after, |name, x, y| {
                 paired_bootstrap(x, y, config.evaluate.resamples, key.named("paired").named(name))
             })?;
@@ -297,34 +304,6 @@ fn check_validation(config: &RunConfig) -> Result<()> {
         format!("train.validate_with = \"{}\" is not among evaluate.measures", config.train.validate_with),
         format!("it can be one of {}", names.join(", ")),
     ))
-}
-
-fn evaluate_rows(
-    config: &crate::config::Evaluate,
-    data: &Dataset,
-    reader: &Reader,
-    model: &SentenceEncoder,
-    rows: &[u32],
-    key: Key,
-) -> Result<Retrieval> {
-    let settings = RetrievalConfig {
-        measures: config.measures.clone(),
-        resamples: config.resamples,
-        seed: key.named("evaluate").bits(0),
-        ..RetrievalConfig::default()
-    };
-    let dim = model.dim();
-    let (queries, gallery) = data.embed(reader, model, rows, config.batch_tokens, &mut |_| ())?;
-    let labels = data.relevance(rows)?;
-    let query = Vectors { values: &queries, dim, labels: &labels };
-    Ok(match &gallery {
-        None => retrieval(&settings, query, Gallery::LeaveOneOut)?,
-        Some(gallery) => retrieval(
-            &settings,
-            query,
-            Gallery::Reference(Vectors { values: gallery, dim, labels: &labels }),
-        )?,
-    })
 }
 
 fn into_training(error: Error) -> parallax_train::Error {
