@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 /// The tier of a crate. `random` is the ground that all stand on.
-const TIERS: [(&str, usize); 14] = [
+const TIERS: [(&str, usize); 16] = [
     ("random", 0),
     ("kernels", 1),
     ("data", 1),
@@ -14,6 +14,8 @@ const TIERS: [(&str, usize); 14] = [
     ("metric", 3),
     ("eval", 4),
     ("train", 5),
+    ("linear", 5),
+    ("report", 5),
     ("surgery", 6),
     ("parallax", 7),
     ("lab", 8),

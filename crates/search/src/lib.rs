@@ -1,0 +1,1 @@
+//! Vector indexes on disk with ids, texts and attributes, and filtered search.
