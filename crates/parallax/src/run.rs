@@ -77,7 +77,7 @@ pub enum Event {
 /// Runs a configuration on the current rayon pool.
 ///
 /// Everything that can be refused is refused before anything is written. The folder of the run then gets `config.toml`,
-/// `metrics.jsonl`, `checkpoint/` while the run goes on, and at the end `model/` and `results.json`.
+/// `metrics.jsonl`, `checkpoint/` while the run goes on, and at the end `model/` and `metrics.json`.
 ///
 /// # Errors
 /// Data, a model or settings that cannot be used, an existing run that is not to be resumed, values that are not finite.
@@ -213,7 +213,7 @@ pub fn train(config: RunConfig, options: TrainOptions, on_event: &mut dyn FnMut(
         parallax_nn::folder::save(&trained.model, &model, &card::card(&config, &outcome))?;
         outcome.model = Some(model);
         let text = serde_json::to_string_pretty(&outcome).map_err(|e| Error::setting(e.to_string()))?;
-        atomic_write(folder.join("results.json"), |file| std::io::Write::write_all(file, text.as_bytes()))?;
+        atomic_write(folder.join("metrics.json"), |file| std::io::Write::write_all(file, text.as_bytes()))?;
         checkpoint::remove(&trainer.checkpoint())?;
         Ok(outcome)
     })();
@@ -229,7 +229,7 @@ pub fn train(config: RunConfig, options: TrainOptions, on_event: &mut dyn FnMut(
 
 /// The outcome of a finished run that is resumed; an error where a run stands and is not to be resumed.
 fn existing(folder: &Path, resume: bool) -> Result<Option<Outcome>> {
-    let results = folder.join("results.json");
+    let results = folder.join("metrics.json");
     let found = checkpoint::find(&folder.join("checkpoint"));
     if resume {
         if results.exists() {

@@ -1,4 +1,4 @@
-//! What a run found, as it stands in `results.json`.
+//! What a run found, as it stands in `metrics.json`.
 
 use std::path::PathBuf;
 
