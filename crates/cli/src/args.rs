@@ -5,11 +5,30 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use parallax::Measure;
 
+/// The end of `parallax --help`, and of what `parallax` alone says.
+const AFTER_HELP: &str = "\
+First steps:
+  parallax doctor                                  what this machine offers, and where models are looked for
+  parallax train run.toml --dry-run                what a run would do and cost, without doing it
+  parallax train run.toml                          adapt a model to your data, and measure what it gained
+  parallax runs list                               the runs so far, with what they gained
+  parallax embed MODEL texts.txt -o vectors.npy    vectors of texts
+
+Exit codes:
+  0    it worked; for \"doctor parity\" also: the vectors are the same
+  1    it failed, and the last lines on standard error say why and what to do; \"doctor parity\": the vectors differ
+  2    the command line makes no sense
+  130  stopped by Ctrl-C; \"train\" has left a checkpoint, and --resume goes on
+
+Colour is off in a pipe and where NO_COLOR is set. PARALLAX_LOG=debug says more.";
+
 #[derive(Debug, Parser)]
 #[command(
     name = "parallax",
     version,
     about = "Adapt, evaluate and use embedding models",
+    after_help = AFTER_HELP,
+    styles = crate::style::HELP,
     max_term_width = 110
 )]
 pub(crate) struct Cli {
@@ -41,16 +60,29 @@ pub(crate) struct Global {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Train a model or a head as a run file says, and measure what it gained.
+    #[command(visible_aliases = ["fit", "finetune"])]
     Train(Train),
     /// Measure retrieval of a model, or of stored vectors, on labelled rows or pairs.
+    #[command(visible_alias = "evaluate")]
     Eval(Eval),
     /// Turn a file of texts into a file of vectors.
+    #[command(visible_alias = "encode")]
     Embed(Embed),
+    /// List, show and compare the runs of "train".
+    #[command(subcommand)]
+    Runs(Runs),
+    /// Say what this machine offers and where models are looked for; compare with vectors of another program.
+    Doctor {
+        #[command(subcommand)]
+        command: Option<Doctor>,
+    },
     /// Show what there is to choose from: losses, miners, heads, measures, models, ...
     List(List),
     /// Show the schema of run files, or a run file with everything written out.
     #[command(subcommand)]
     Config(Config),
+    /// Print a script that completes command lines in a shell.
+    Completions(Completions),
 }
 
 #[derive(Debug, Args)]
@@ -66,6 +98,12 @@ pub(crate) struct Train {
     /// The folder of the run, instead of the one the run file gives.
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
+    /// Say what the run would do and cost, and stop before anything is written or fetched.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Also write the curves as TensorBoard event files, into the run's folder.
+    #[arg(long)]
+    pub(crate) tensorboard: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -126,6 +164,9 @@ pub(crate) struct Eval {
     /// Bootstrap resamples of the intervals; 0 leaves them out.
     #[arg(long, value_name = "N")]
     pub(crate) resamples: Option<usize>,
+    /// Say what would be measured and how long it would take, and stop.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
     /// Tokens embedded at once; memory and speed only.
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub(crate) batch_tokens: Option<usize>,
@@ -150,6 +191,9 @@ pub(crate) struct Embed {
     /// The file to write: .npy for a float32 matrix, .jsonl for one object a line.
     #[arg(long, short, value_name = "OUT")]
     pub(crate) output: PathBuf,
+    /// Read the input, say what would be written and how long it would take, and stop.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
     /// The column of the text.
     #[arg(long, value_name = "COLUMN")]
     pub(crate) column: Option<String>,
@@ -181,6 +225,78 @@ pub(crate) enum Config {
         #[arg(long, value_name = "KEY=VALUE")]
         set: Vec<String>,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Runs {
+    /// A line for each run: when, on what, how far, and what it gained; the newest last.
+    List {
+        /// The folder of runs; "runs" where it is not given.
+        dir: Option<PathBuf>,
+    },
+    /// The settings, results, curves and files of a run.
+    Show {
+        /// The name of a run, or its folder.
+        run: PathBuf,
+        /// The folder of runs.
+        #[arg(long, value_name = "DIR", default_value = "runs")]
+        dir: PathBuf,
+    },
+    /// Two runs side by side: the settings that differ, and the measures.
+    Diff {
+        /// The name of a run, or its folder.
+        #[arg(value_name = "RUN")]
+        a: PathBuf,
+        /// The name of another run, or its folder.
+        #[arg(value_name = "OTHER_RUN")]
+        b: PathBuf,
+        /// The folder of runs.
+        #[arg(long, value_name = "DIR", default_value = "runs")]
+        dir: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Doctor {
+    /// Compare a model's vectors with those that another program made of the same texts; exit code 1 if they differ.
+    Parity(Parity),
+    /// Print the texts that "doctor parity" uses where none are given, one a line.
+    Texts,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Parity {
+    /// A model folder, a known name, or organisation/name.
+    pub(crate) model: PathBuf,
+    /// The vectors of the other program: a matrix (.npy) with one row for each text.
+    #[arg(long, value_name = "NPY")]
+    pub(crate) against: PathBuf,
+    /// The texts: a table (.csv, .tsv, .jsonl) or a file of lines; those of "doctor texts" where it is not given.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) texts: Option<PathBuf>,
+    /// The column of the text.
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) column: Option<String>,
+    /// The name of the prompt put before every text.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) prompt: Option<String>,
+    /// The lowest cosine that still counts as the same.
+    #[arg(long, value_name = "COSINE", default_value_t = 0.9999)]
+    pub(crate) min_cosine: f64,
+    /// How many of the worst rows are shown.
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub(crate) worst: usize,
+    #[command(flatten)]
+    pub(crate) load: Load,
+    /// Tokens embedded at once; memory and speed only.
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub(crate) batch_tokens: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Completions {
+    /// The shell.
+    pub(crate) shell: clap_complete::Shell,
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {

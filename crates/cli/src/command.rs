@@ -1,15 +1,21 @@
 //! The commands, each a few calls into the library.
 
+mod completions;
 mod config;
+mod doctor;
 mod embed;
 mod eval;
 mod list;
+mod runs;
 mod train;
 
+pub(crate) use completions::completions;
 pub(crate) use config::config;
+pub(crate) use doctor::doctor;
 pub(crate) use embed::embed;
 pub(crate) use eval::eval;
 pub(crate) use list::list;
+pub(crate) use runs::runs;
 pub(crate) use train::train;
 
 use std::path::Path;

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use crate::args::Global;
+use crate::style;
 
 /// The result, as text or as one JSON document.
 pub(crate) fn result(
@@ -38,7 +39,7 @@ pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 /// `error:`, the causes, and `hint:` where there is one.
 pub(crate) fn report(error: &anyhow::Error) {
-    let mut text = format!("error: {error}\n");
+    let mut text = format!("{} {error}\n", style::error());
     let mut said = error.to_string();
     for cause in error.chain().skip(1) {
         let cause = cause.to_string();
@@ -50,7 +51,7 @@ pub(crate) fn report(error: &anyhow::Error) {
     }
     let source: &(dyn std::error::Error + 'static) = error.as_ref();
     if let Some(hint) = parallax::hint(source) {
-        text.push_str(&format!("hint: {hint}\n"));
+        text.push_str(&format!("{} {hint}\n", style::hint()));
     }
     let _ = io::stderr().lock().write_all(text.as_bytes());
 }

@@ -1,9 +1,10 @@
 //! How far the work is: a bar on a terminal, and a plain line now and then elsewhere.
 
-use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::style;
 
 /// Time between plain lines.
 const PLAIN_EVERY: Duration = Duration::from_secs(10);
@@ -18,7 +19,7 @@ pub(crate) struct Progress {
 
 impl Progress {
     pub(crate) fn new(quiet: bool) -> Self {
-        Progress { quiet, bar: None, terminal: std::io::stderr().is_terminal(), told: Instant::now() }
+        Progress { quiet, bar: None, terminal: style::terminal(), told: Instant::now() }
     }
 
     /// A line that stays.

@@ -203,6 +203,19 @@ impl SentenceEncoder {
         Ok(self)
     }
 
+    /// The same model with its token states pooled in another way; a model over stored vectors stays as it is.
+    ///
+    /// # Errors
+    /// If the head does not fit the width of the new vectors.
+    pub fn with_pooling(mut self, pooling: Pooling) -> Result<Self> {
+        if let Some(tower) = &mut self.text {
+            self.input = pooling.output(tower.width);
+            tower.pooling = pooling;
+        }
+        self.check_widths()?;
+        Ok(self)
+    }
+
     fn check_widths(&self) -> Result<()> {
         let mut width = self.input;
         for (index, stage) in self.network.head.iter().enumerate() {

@@ -21,6 +21,7 @@
 //! refused with the nearest valid one.
 
 mod check;
+mod keys;
 mod read;
 
 use std::path::PathBuf;
@@ -37,6 +38,7 @@ use serde::{Deserialize, Serialize};
 
 pub use check::schema;
 pub(crate) use check::{named_variants, nearest, plain_schema, resolved};
+pub use keys::keys;
 pub use read::parse_component;
 
 /// A run: what is trained on which data, how, and what is measured.
@@ -267,11 +269,13 @@ impl Default for Evaluate {
 pub struct Output {
     /// The folder of all runs, from the current folder; this one's is `<dir>/<name>`.
     pub dir: PathBuf,
+    /// Whether the curves are also written as TensorBoard event files, into the run's folder.
+    pub tensorboard: bool,
 }
 
 impl Default for Output {
     fn default() -> Self {
-        Output { dir: "runs".into() }
+        Output { dir: "runs".into(), tensorboard: false }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Embedding a file of texts or of stored vectors in constant memory.
 
+mod plan;
+
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,6 +12,7 @@ use serde::Serialize;
 
 use crate::model::{BATCH_TOKENS, Model};
 use crate::{Error, Result};
+pub use plan::{EmbedPlan, plan};
 
 /// How a file is embedded.
 #[derive(Clone, Copy, Debug)]
@@ -94,13 +97,13 @@ pub fn embed(
     Ok(Embedded { output: output.to_owned(), rows, dim })
 }
 
-enum Source {
+pub(crate) enum Source {
     Texts(Box<TextStream>, PathBuf),
     Vectors(parallax_data::Vectors, usize),
 }
 
 impl Source {
-    fn open(model: &Model, input: &Path, options: &EmbedOptions<'_>) -> Result<Source> {
+    pub(crate) fn open(model: &Model, input: &Path, options: &EmbedOptions<'_>) -> Result<Source> {
         let stored = has_extension(input, "npy");
         if stored == model.reads_text() {
             let (what, hint) = if stored {
@@ -135,7 +138,7 @@ impl Source {
     }
 
     /// The next rows: their texts (none for stored vectors) and the model's inputs.
-    fn next(
+    pub(crate) fn next(
         &mut self,
         model: &Model,
         options: &EmbedOptions<'_>,
@@ -174,8 +177,7 @@ impl Sink {
         } else if has_extension(output, "jsonl") {
             Ok(Sink::Jsonl(AtomicFile::create(output)?))
         } else {
-            let what = format!("{}: cannot tell the format from the name", output.display());
-            Err(Error::setting_with(what, "name an .npy or a .jsonl file"))
+            Err(unknown_format(output))
         }
     }
 
@@ -205,6 +207,11 @@ impl Sink {
             Sink::Jsonl(file) => Ok(file.commit()?),
         }
     }
+}
+
+fn unknown_format(output: &Path) -> Error {
+    let what = format!("{}: cannot tell the format from the name", output.display());
+    Error::setting_with(what, "name an .npy or a .jsonl file")
 }
 
 fn has_extension(path: &Path, extension: &str) -> bool {

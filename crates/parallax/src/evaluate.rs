@@ -1,5 +1,7 @@
 //! Measuring retrieval of a model, or of stored vectors, on labelled rows or pairs.
 
+mod plan;
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
@@ -15,6 +17,7 @@ use crate::dataset::{Dataset, Reader};
 use crate::definitions::definitions;
 use crate::model::Model;
 use crate::{Error, Result};
+pub use plan::{EvaluationPlan, plan};
 
 /// A part of the rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -137,63 +140,81 @@ pub fn evaluate(
     evaluation: &Evaluation,
     progress: &mut dyn FnMut(usize),
 ) -> Result<EvaluationReport> {
-    let Evaluation { data, evaluate, part, seed, prompt, .. } = evaluation;
-    let key = Key::new(*seed);
-    let rows = Dataset::open(data)?;
-    let identity;
-    let encoder = match (model, rows.vector_dim()) {
-        (Some(model), Some(_)) if model.reads_text() => {
-            let what = "the model reads texts, and stored vectors were given";
-            return Err(Error::setting_with(what, "leave out the model, or the vectors"));
-        }
-        (Some(model), None) if !model.reads_text() => {
-            let what = "the model reads stored vectors, and there are none";
-            return Err(Error::setting_with(what, "give an .npy file, or a model that reads texts"));
-        }
-        (Some(model), _) => model.encoder(),
-        (None, Some(dim)) => {
-            identity = SentenceEncoder::over_vectors(dim, Vec::new())?;
-            &identity
-        }
-        (None, None) => {
-            return Err(Error::setting_with(
-                "there are no stored vectors to measure",
-                "give an .npy file, or a model",
-            ));
-        }
-    };
-    let selected = match &data.split {
-        None if *part == Part::All => (0..rows.len() as u32).collect(),
-        split => part.of(rows.split(split.as_ref()).assign(rows.len(), rows.classes(), rows.table(), key)?),
-    };
-    if selected.is_empty() {
-        let what = format!("the {} part has no rows", part.name());
-        return Err(Error::setting_with(what, "choose another part, or set the split"));
-    }
-    let settings = RetrievalConfig {
-        measures: evaluate.measures.clone(),
-        similarity: match evaluation.similarity {
-            Some(similarity) => similarity,
-            None => own_similarity(encoder)?,
-        },
-        resamples: evaluate.resamples,
-        seed: key.named("evaluate").bits(0),
-        ..RetrievalConfig::default()
-    };
-    let reader = rows.reader(encoder, prompt.as_deref())?;
-    let result = measure(&rows, &reader, encoder, &selected, &settings, evaluate.batch_tokens, progress)?;
-    let dim = encoder.dim();
-    let classes =
-        rows.classes().map(|labels| labels.select(&selected).into_iter().collect::<BTreeSet<_>>().len());
+    let Prepared { rows, encoder, selected, settings, reader } = Prepared::new(model, evaluation)?;
+    let batch_tokens = evaluation.evaluate.batch_tokens;
+    let result = measure(&rows, &reader, &encoder, &selected, &settings, batch_tokens, progress)?;
     Ok(EvaluationReport {
         data: rows.files().to_vec(),
         shape: rows.shape().to_owned(),
-        part: *part,
+        part: evaluation.part,
         rows: selected.len(),
-        classes,
-        dim,
+        classes: classes(&rows, &selected),
+        dim: encoder.dim(),
         retrieval: result.without_per_query(),
     })
+}
+
+/// The classes among rows; `None` for pairs.
+fn classes(data: &Dataset, rows: &[u32]) -> Option<usize> {
+    data.classes().map(|labels| labels.select(rows).into_iter().collect::<BTreeSet<_>>().len())
+}
+
+/// An evaluation with everything checked that can be before the first row is embedded.
+struct Prepared {
+    rows: Dataset,
+    encoder: SentenceEncoder,
+    selected: Vec<u32>,
+    settings: RetrievalConfig,
+    reader: Reader,
+}
+
+impl Prepared {
+    fn new(model: Option<&Model>, evaluation: &Evaluation) -> Result<Self> {
+        let Evaluation { data, evaluate, part, seed, prompt, .. } = evaluation;
+        let key = Key::new(*seed);
+        let rows = Dataset::open(data)?;
+        let encoder = match (model, rows.vector_dim()) {
+            (Some(model), Some(_)) if model.reads_text() => {
+                let what = "the model reads texts, and stored vectors were given";
+                return Err(Error::setting_with(what, "leave out the model, or the vectors"));
+            }
+            (Some(model), None) if !model.reads_text() => {
+                let what = "the model reads stored vectors, and there are none";
+                return Err(Error::setting_with(what, "give an .npy file, or a model that reads texts"));
+            }
+            // The parameters are shared, not copied.
+            (Some(model), _) => model.encoder().clone(),
+            (None, Some(dim)) => SentenceEncoder::over_vectors(dim, Vec::new())?,
+            (None, None) => {
+                return Err(Error::setting_with(
+                    "there are no stored vectors to measure",
+                    "give an .npy file, or a model",
+                ));
+            }
+        };
+        let selected: Vec<u32> = match &data.split {
+            None if *part == Part::All => (0..rows.len() as u32).collect(),
+            split => {
+                part.of(rows.split(split.as_ref()).assign(rows.len(), rows.classes(), rows.table(), key)?)
+            }
+        };
+        if selected.is_empty() {
+            let what = format!("the {} part has no rows", part.name());
+            return Err(Error::setting_with(what, "choose another part, or set the split"));
+        }
+        let settings = RetrievalConfig {
+            measures: evaluate.measures.clone(),
+            similarity: match evaluation.similarity {
+                Some(similarity) => similarity,
+                None => own_similarity(&encoder)?,
+            },
+            resamples: evaluate.resamples,
+            seed: key.named("evaluate").bits(0),
+            ..RetrievalConfig::default()
+        };
+        let reader = rows.reader(&encoder, prompt.as_deref())?;
+        Ok(Prepared { rows, encoder, selected, settings, reader })
+    }
 }
 
 /// Embeds rows and measures retrieval: of labelled rows among themselves, of pairs from anchors to positives.

@@ -15,6 +15,9 @@
 //! | [`mod@embed`] | a file of texts to a file of vectors, in constant memory |
 //! | [`models`] | from a model's name to its folder |
 //! | [`catalogue`] | what there is to choose from |
+//! | [`runs`] | the runs on a disk: listed, shown, compared |
+//! | [`mod@parity`] | whether another program made the same vectors |
+//! | [`doctor`] | what the machine offers, and where models are looked for |
 //!
 //! Everything runs on the current rayon pool; [`with_threads`] makes one. Nothing depends on the number of threads but the
 //! time it takes.
@@ -23,12 +26,15 @@ pub mod catalogue;
 pub mod config;
 mod dataset;
 mod definitions;
+pub mod doctor;
 pub mod embed;
 mod error;
 pub mod evaluate;
 mod model;
 pub mod models;
+pub mod parity;
 pub mod run;
+pub mod runs;
 
 pub use config::RunConfig;
 pub use embed::{EmbedOptions, Embedded, embed};
@@ -37,6 +43,7 @@ pub use evaluate::{Evaluation, EvaluationReport, Part, evaluate};
 pub use model::{BATCH_TOKENS, Model, Vectors};
 pub use parallax_eval::{Measure, Similarity};
 pub use parallax_nn::{LoadOptions, pooling::Mode as Pooling};
+pub use parity::{ParityOptions, ParityReport, parity};
 
 /// Runs `work` on a pool of `threads` threads; 0 takes one for each processor.
 ///

@@ -31,6 +31,17 @@ pub struct Known {
     pub files: Vec<ModelFile>,
 }
 
+impl Known {
+    /// What there is to fetch, as far as its entry says: `10 files, 90.9 MB`.
+    pub fn size(&self) -> String {
+        let bytes: u64 = self.files.iter().filter_map(|file| file.size).sum();
+        match bytes {
+            0 => format!("{} files", self.files.len()),
+            bytes => format!("{} files, {:.1} MB", self.files.len(), bytes as f64 / 1e6),
+        }
+    }
+}
+
 /// A file of a model.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -135,9 +146,35 @@ pub fn resolve_in(
     locations: &Locations,
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<PathBuf> {
+    match look(name, locations)? {
+        Place::Folder(folder) => Ok(folder),
+        Place::Known(entry) => download::fetch(entry, locations, progress),
+        Place::Hub => {
+            let entry = download::list(name, locations)?;
+            download::fetch(&entry, locations, progress)
+        }
+    }
+}
+
+/// Where a model is, or where it would come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// On this machine.
+    Folder(PathBuf),
+    /// A known model that would be fetched.
+    Known(&'static Known),
+    /// A name on the hub; what it holds is not known before it is asked.
+    Hub,
+}
+
+/// Where the model called `name` is, or would come from; nothing is fetched.
+///
+/// # Errors
+/// [`Error::NoModel`] for a name that is no folder and not known.
+pub fn look(name: &str, locations: &Locations) -> Result<Place> {
     let direct = Path::new(name);
     if direct.is_dir() {
-        return Ok(direct.to_owned());
+        return Ok(Place::Folder(direct.to_owned()));
     }
     let no_model =
         |what: &str, hint: String| Err(Error::NoModel { name: name.to_owned(), what: what.to_owned(), hint });
@@ -156,16 +193,13 @@ pub fn resolve_in(
         for candidate in [name, kept] {
             let folder = folder.join(candidate);
             if folder.is_dir() {
-                return Ok(folder);
+                return Ok(Place::Folder(folder));
             }
         }
     }
     match entry {
-        Some(entry) => download::fetch(entry, locations, progress),
-        None if name.contains('/') => {
-            let entry = download::list(name, locations)?;
-            download::fetch(&entry, locations, progress)
-        }
+        Some(entry) => Ok(Place::Known(entry)),
+        None if name.contains('/') => Ok(Place::Hub),
         None => {
             let near = crate::config::nearest(name, &names);
             let near = near.map_or_else(String::new, |near| format!("did you mean \"{near}\"? else "));

@@ -2,6 +2,7 @@
 
 mod card;
 mod outcome;
+mod plan;
 mod rows;
 
 use std::fs;
@@ -23,7 +24,10 @@ use crate::config::RunConfig;
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::evaluate::{measure, own_similarity};
+use crate::runs;
 pub use outcome::{DataSummary, MeasureChange, Outcome, TrainSummary};
+pub(crate) use plan::seconds_per_row;
+pub use plan::{RunPlan, plan};
 use rows::TrainRows;
 
 /// How a run is started.
@@ -82,11 +86,30 @@ pub enum Event {
 /// # Errors
 /// Data, a model or settings that cannot be used, an existing run that is not to be resumed, values that are not finite.
 pub fn train(config: RunConfig, options: TrainOptions, on_event: &mut dyn FnMut(&Event)) -> Result<Outcome> {
+    match execute(config, options, false, on_event)? {
+        Done::Trained(outcome) => Ok(outcome),
+        Done::Planned(_) => unreachable!("a plan is only made where it is asked for"),
+    }
+}
+
+/// How [`execute`] ended.
+enum Done {
+    Trained(Outcome),
+    Planned(RunPlan),
+}
+
+/// The run, or with `rehearsed` everything of it that comes before anything is written.
+fn execute(
+    config: RunConfig,
+    options: TrainOptions,
+    rehearsed: bool,
+    on_event: &mut dyn FnMut(&Event),
+) -> Result<Done> {
     let key = Key::new(config.seed);
     let folder = options.out.clone().unwrap_or_else(|| config.output.folder(&config.name));
     if let Some(outcome) = existing(&folder, options.resume)? {
         on_event(&Event::Message(format!("{} is finished", folder.display())));
-        return Ok(outcome);
+        return Ok(Done::Trained(outcome));
     }
     config.objective.check()?;
 
@@ -106,6 +129,12 @@ pub fn train(config: RunConfig, options: TrainOptions, on_event: &mut dyn FnMut(
         parts.test.len()
     )));
 
+    if rehearsed {
+        let planned = RunPlan::new(&config, &data, &parts, &split, &folder)?;
+        if planned.fetched.is_some() {
+            return Ok(Done::Planned(planned));
+        }
+    }
     let (base, start) = load(&config, &data, key, on_event)?;
     let reader = data.reader(&base, config.model.as_ref().and_then(|m| m.prompt.as_deref()))?;
     let train_rows = TrainRows::new(&data, &reader, &parts.train)?;
@@ -156,9 +185,21 @@ pub fn train(config: RunConfig, options: TrainOptions, on_event: &mut dyn FnMut(
         stop: &stop,
         folder: &folder,
         fingerprint: fingerprint(&config, &sha256, &base)?,
+        tensorboard: config.output.tensorboard,
     };
     trainer.check()?;
     check_validation(&config)?;
+    if rehearsed {
+        let mut planned = RunPlan::new(&config, &data, &parts, &split, &folder)?;
+        let (_, rows) = reported(&parts);
+        let seconds = seconds_per_row(&data, &reader, &base, rows, config.evaluate.batch_tokens)?;
+        trainer.validation_seconds = seconds * parts.validation.len() as f64;
+        planned.measuring_seconds = 2.0 * seconds * rows.len() as f64;
+        planned.dim = Some(start.dim());
+        planned.training =
+            Some(trainer.plan(start, options.resume, &mut |event| on_event(&translate(event)))?);
+        return Ok(Done::Planned(planned));
+    }
 
     fs::create_dir_all(&folder).map_err(Error::io(&folder, "create the run's folder"))?;
     let outcome = (|| -> Result<Outcome> {
@@ -167,6 +208,8 @@ pub fn train(config: RunConfig, options: TrainOptions, on_event: &mut dyn FnMut(
         atomic_write(folder.join("config.toml"), |file| {
             std::io::Write::write_all(file, resolved.as_bytes())
         })?;
+        let _held = runs::hold(&folder);
+        let _ = fs::remove_file(folder.join(runs::ERROR));
         let (part, rows) = reported(&parts);
         let before = match rows {
             [] => {
@@ -217,14 +260,22 @@ pub fn train(config: RunConfig, options: TrainOptions, on_event: &mut dyn FnMut(
         checkpoint::remove(&trainer.checkpoint())?;
         Ok(outcome)
     })();
-    if outcome.is_err() && checkpoint::find(&trainer.checkpoint()).is_none() {
+    match &outcome {
         // Nothing worth keeping: leave no trace of a run that never was. A folder with anything else in it stays.
-        for name in ["config.toml", "metrics.jsonl"] {
-            let _ = fs::remove_file(folder.join(name));
+        Err(_) if checkpoint::find(&trainer.checkpoint()).is_none() => {
+            for name in ["config.toml", "metrics.jsonl"] {
+                let _ = fs::remove_file(folder.join(name));
+            }
+            let _ = parallax_train::tensorboard::remove(&folder);
+            let _ = fs::remove_dir(&folder);
         }
-        let _ = fs::remove_dir(&folder);
+        // There is something to go on from; why it ended stands beside it.
+        Err(error) => {
+            let _ = fs::write(folder.join(runs::ERROR), format!("{error}\n"));
+        }
+        Ok(_) => {}
     }
-    outcome
+    outcome.map(Done::Trained)
 }
 
 /// The outcome of a finished run that is resumed; an error where a run stands and is not to be resumed.

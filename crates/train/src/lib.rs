@@ -13,6 +13,7 @@ pub mod optimizer;
 mod plan;
 pub mod schedule;
 mod step;
+pub mod tensorboard;
 mod trainer;
 
 pub use config::{Group, Training};

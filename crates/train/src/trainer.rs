@@ -15,6 +15,7 @@ use crate::log::Log;
 use crate::optimizer::{State, squared_norm};
 use crate::plan::{Plan, probe};
 use crate::step::{self, Computed};
+use crate::tensorboard::Events;
 use crate::{Error, Examples, Result, Training};
 
 /// What a run tells while it goes on.
@@ -82,6 +83,8 @@ pub struct Trainer<'a> {
     pub folder: &'a Path,
     /// What identifies the run.
     pub fingerprint: String,
+    /// Whether the curves are also written as event files for TensorBoard; see [`tensorboard`](crate::tensorboard).
+    pub tensorboard: bool,
 }
 
 /// What came out.
@@ -167,35 +170,44 @@ impl Trainer<'_> {
         Ok(model.map_network(|network| parameters::prepare(network, |path| !frozen(path))))
     }
 
+    /// The model and where it stands: at the beginning, or after the steps of the checkpoint in the folder.
+    fn start(&self, model: SentenceEncoder, resume: bool, tell: &mut dyn FnMut(Event)) -> Result<Progress> {
+        let model = self.prepare(model)?;
+        let found = if resume { checkpoint::find(&self.checkpoint()) } else { None };
+        let Some(path) = found else {
+            let position = Position {
+                version: checkpoint::VERSION,
+                fingerprint: self.fingerprint.clone(),
+                ..Position::default()
+            };
+            return Ok(Progress { model, state: State::default(), position, best: None });
+        };
+        let checkpoint::Loaded { position, model, state, best } =
+            checkpoint::read(&path, &self.fingerprint, model)?;
+        tell(Event::Message(format!("going on after step {}", position.step)));
+        Ok(Progress { model, state, position, best })
+    }
+
+    /// What [`run`](Self::run) would do and cost, found out by computing a few batches. Nothing is written.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run), before the first step.
+    pub fn plan(&self, model: SentenceEncoder, resume: bool, tell: &mut dyn FnMut(Event)) -> Result<Plan> {
+        self.check()?;
+        let progress = self.start(model, resume, tell)?;
+        probe(self, &progress.model, progress.position.step)
+    }
+
     /// Trains, from the beginning or from the checkpoint in the folder.
     ///
     /// # Errors
     /// Settings that do not fit, a checkpoint of another run, rows that cannot be read, values that are not finite.
     pub fn run(&self, model: SentenceEncoder, resume: bool, tell: &mut dyn FnMut(Event)) -> Result<Trained> {
         self.check()?;
-        let model = self.prepare(model)?;
-        let found = if resume { checkpoint::find(&self.checkpoint()) } else { None };
-        let mut progress = match &found {
-            Some(path) => {
-                let loaded = checkpoint::read(path, &self.fingerprint, model)?;
-                tell(Event::Message(format!("going on after step {}", loaded.position.step)));
-                Progress {
-                    model: loaded.model,
-                    state: loaded.state,
-                    position: loaded.position,
-                    best: loaded.best,
-                }
-            }
-            None => {
-                let position = Position {
-                    version: checkpoint::VERSION,
-                    fingerprint: self.fingerprint.clone(),
-                    ..Position::default()
-                };
-                Progress { model, state: State::default(), position, best: None }
-            }
-        };
+        let mut progress = self.start(model, resume, tell)?;
         let mut log = Log::open(&self.folder.join("metrics.jsonl"), progress.position.log_bytes)?;
+        let mut events =
+            if self.tensorboard { Some(Events::open(self.folder, progress.position.step)?) } else { None };
         let plan = probe(self, &progress.model, progress.position.step)?;
         tell(Event::Plan(plan.clone()));
 
@@ -218,7 +230,14 @@ impl Trainer<'_> {
             progress.state.steps = progress.position.step;
             let taken = progress.position.step;
             let elapsed = start.elapsed().as_secs_f64();
-            log.line(&with(line, "seconds", begun.elapsed().as_secs_f64()))?;
+            let seconds = begun.elapsed().as_secs_f64();
+            log.line(&with(line, "seconds", seconds))?;
+            if let Some(events) = &mut events {
+                let (lr, rate) = (self.rate(None, step), rows.len() as f64 / seconds.max(1e-9));
+                let values =
+                    [("train/loss", loss), ("train/learning_rate", lr), ("train/rows_per_second", rate)];
+                events.scalars(taken, &values)?;
+            }
             tell(Event::Step {
                 step: taken,
                 steps,
@@ -236,7 +255,7 @@ impl Trainer<'_> {
             if due(self.config.validate_every)
                 && let Some(validate) = self.validate
             {
-                stop = self.validation(&mut progress, validate, &mut log, tell)?;
+                stop = self.validation(&mut progress, validate, &mut log, events.as_mut(), tell)?;
             }
             progress.position.seconds = before + start.elapsed().as_secs_f64();
             progress.position.log_bytes = log.bytes();
@@ -378,6 +397,7 @@ impl Trainer<'_> {
         progress: &mut Progress,
         validate: &Validate<'_>,
         log: &mut Log,
+        events: Option<&mut Events>,
         tell: &mut dyn FnMut(Event),
     ) -> Result<bool> {
         let measures = validate(&progress.model.frozen())?;
@@ -394,6 +414,13 @@ impl Trainer<'_> {
             )?;
         let step = progress.position.step;
         let better = progress.position.best.is_none_or(|(best, _)| value > best);
+        if let Some(events) = events {
+            let tags: Vec<String> =
+                measures.iter().map(|(measure, _)| format!("validation/{measure}")).collect();
+            let values: Vec<(&str, f64)> =
+                tags.iter().map(String::as_str).zip(measures.iter().map(|(_, value)| *value)).collect();
+            events.scalars(step, &values)?;
+        }
         let map: serde_json::Map<String, Value> = measures.into_iter().map(|(m, v)| (m, v.into())).collect();
         log.line(&json!({ "step": step, "validation": map, "best": better }))?;
         tell(Event::Validation { step, measure: name.clone(), value, best: better });

@@ -1,11 +1,23 @@
 use parallax::{BATCH_TOKENS, EmbedOptions};
 
 use crate::args::{Embed, Global};
+use crate::guess::quoted;
 use crate::progress::Progress;
 use crate::{interrupt, output};
 
 /// `parallax embed`
 pub(crate) fn embed(global: &Global, args: Embed) -> anyhow::Result<()> {
+    let typed = args.input.to_string_lossy();
+    if typed.contains(char::is_whitespace) && !args.input.exists() {
+        let what = format!("{typed}: there is no such file, and embed reads texts from a file");
+        let hint = format!(
+            "for one text: echo {} | parallax embed {} - -o {}",
+            quoted(&typed),
+            quoted(&args.model.to_string_lossy()),
+            quoted(&args.output.to_string_lossy())
+        );
+        return Err(parallax::Error::setting_with(what, hint).into());
+    }
     let mut progress = Progress::new(global.quiet);
     let stop = interrupt::flag("stopping; nothing will be written");
     let model = super::load(&args.model, &args.load, &progress)?;
@@ -16,6 +28,10 @@ pub(crate) fn embed(global: &Global, args: Embed) -> anyhow::Result<()> {
         stop: &stop,
         ..EmbedOptions::default()
     };
+    if args.dry_run {
+        let plan = parallax::embed::plan(&model, &args.input, &args.output, &options)?;
+        return output::result(global, &plan, || plan.to_string());
+    }
     let written = parallax::embed(&model, &args.input, &args.output, &options, &mut |rows| {
         progress.step(rows as u64, 0, "rows embedded");
     })?;

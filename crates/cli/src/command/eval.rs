@@ -46,6 +46,10 @@ pub(crate) fn eval(global: &Global, args: Eval) -> anyhow::Result<()> {
     }
     let seed = global.seed.unwrap_or(0);
     let evaluation = Evaluation { data, evaluate: evaluate_as, part, seed, similarity, prompt: args.prompt };
+    if args.dry_run {
+        let plan = parallax::evaluate::plan(model.as_ref(), &evaluation)?;
+        return output::result(global, &plan, || plan.to_string());
+    }
     let report =
         evaluate(model.as_ref(), &evaluation, &mut |done| progress.step(done as u64, 0, "rows embedded"))?;
     progress.clear();

@@ -13,6 +13,13 @@ pub(crate) fn train(global: &Global, args: Train) -> anyhow::Result<ExitCode> {
     if let Some(seed) = global.seed {
         config.seed = seed;
     }
+    config.output.tensorboard |= args.tensorboard;
+    if args.dry_run {
+        let options = TrainOptions { resume: args.resume, out: args.out, ..TrainOptions::default() };
+        let mut progress = Progress::new(global.quiet);
+        let plan = parallax::run::plan(config, options, &mut |event| show(&mut progress, event))?;
+        return output::result(global, &plan, || plan.to_string()).map(|()| ExitCode::SUCCESS);
+    }
     let stop = interrupt::flag("stopping after this step, with a checkpoint");
     let options = TrainOptions { resume: args.resume, out: args.out, stop };
     let mut progress = Progress::new(global.quiet);

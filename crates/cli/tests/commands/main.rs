@@ -1,11 +1,18 @@
 //! The real binary in a fresh folder: what it prints, how it ends, and what it leaves behind.
 
 mod bad_input;
+mod colour;
+mod completions;
 mod config;
+mod doctor;
+mod dry_run;
 mod embed;
 mod eval;
+mod first_tries;
 mod list;
 mod process;
+mod runs;
+mod tensorboard;
 
 use std::fs;
 use std::io::Write;
@@ -43,10 +50,24 @@ impl Folder {
         names
     }
 
+    /// A run file of a few steps of a tiny encoder on the support table; `train` stands at its end, in `[train]`.
+    fn run_file(&self, name: &str, train: &str) {
+        let table = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/support.csv");
+        let model = reference("bert");
+        let text = format!(
+            "[data]\npath = {table:?}\nsplit = {{ name = \"class_disjoint\", seen = 16, validation = 4 }}\n\
+             [model]\npath = {model:?}\n[objective]\nloss = \"supcon\"\n[evaluate]\nresamples = 100\n\
+             [train]\nbatch_size = 16\nsampler = {{ name = \"per_class\", per_class = 4 }}\n{train}\n"
+        );
+        self.write(name, text);
+    }
+
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_parallax"));
         command.current_dir(self.0.path()).args(args).stdin(Stdio::null());
-        for name in ["PARALLAX_MODELS", "PARALLAX_DATA", "PARALLAX_LOG"] {
+        for name in
+            ["PARALLAX_MODELS", "PARALLAX_DATA", "PARALLAX_LOG", "NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE"]
+        {
             command.env_remove(name);
         }
         // Nothing here may reach a network or the caches of whoever runs the tests.

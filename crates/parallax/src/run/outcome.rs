@@ -6,6 +6,7 @@ use parallax_data::{Labels, Parts};
 use parallax_eval::{Interval, Retrieval};
 use parallax_train::{Plan, Trained, Trainer, duration};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::dataset::Dataset;
 use crate::definitions::definitions;
@@ -13,6 +14,7 @@ use crate::error::Result;
 
 /// The result of a run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Outcome {
     /// Name of the run.
     pub name: String,
@@ -65,6 +67,7 @@ pub struct MeasureChange {
 
 /// The rows of a run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct DataSummary {
     /// File names.
     pub files: Vec<String>,
@@ -82,10 +85,14 @@ pub struct DataSummary {
     pub validation: usize,
     /// Rows tested on.
     pub test: usize,
+    /// SHA-256 over the data's hash, its roles and the numbers of the rows that are reported on: runs with the same value were
+    /// measured on the same rows. Empty in results of versions that did not write it.
+    pub measured_sha256: String,
 }
 
 /// What training took, beside what was estimated before it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct TrainSummary {
     /// Steps taken.
     pub steps: u64,
@@ -111,15 +118,32 @@ impl DataSummary {
     pub(super) fn new(data: &Dataset, parts: &Parts, sha256: String) -> Self {
         DataSummary {
             files: data.file_names(),
-            sha256,
             rows: data.len(),
             classes: data.classes().map(Labels::classes),
             roles: data.roles(),
             train: parts.train.len(),
             validation: parts.validation.len(),
             test: parts.test.len(),
+            measured_sha256: measured_sha256(&sha256, &data.roles(), super::reported(parts).1),
+            sha256,
         }
     }
+}
+
+fn measured_sha256(data: &str, roles: &[(String, String)], rows: &[u32]) -> String {
+    let mut hash = Sha256::new();
+    hash.update(data);
+    for (role, column) in roles {
+        // Lengths, so that no two lists of names run together to the same bytes.
+        for part in [role, column] {
+            hash.update((part.len() as u64).to_le_bytes());
+            hash.update(part);
+        }
+    }
+    let mut rows = rows.to_vec();
+    rows.sort_unstable();
+    rows.iter().for_each(|row| hash.update(row.to_le_bytes()));
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl TrainSummary {
