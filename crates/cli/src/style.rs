@@ -19,26 +19,28 @@ pub(crate) const HELP: Styles = Styles::styled()
     .valid(AnsiColor::Cyan.on_default())
     .invalid(AnsiColor::Yellow.on_default());
 
-/// Whether standard error shows colour. The rules are those that clap has for its own messages: `NO_COLOR` turns it
-/// off, `CLICOLOR_FORCE` on, and else a terminal that can show it decides.
+/// Whether standard error shows colour. The rules are those that clap has for its own messages, so that a line and its hint
+/// look alike: `NO_COLOR` turns it off, `CLICOLOR_FORCE` on, and else a terminal that can show it decides.
 pub(crate) fn colour() -> bool {
     static COLOUR: LazyLock<bool> = LazyLock::new(|| {
-        let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-        let is_zero = |name: &str| set(name).is_some_and(|value| value == "0");
-        if set("NO_COLOR").is_some() {
-            return false;
+        let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        match std::env::var_os("CLICOLOR") {
+            _ if set("NO_COLOR") => false,
+            _ if set("CLICOLOR_FORCE") => true,
+            Some(value) => value != "0" && std::io::stderr().is_terminal(),
+            None => terminal(),
         }
-        if set("CLICOLOR_FORCE").is_some() && !is_zero("CLICOLOR_FORCE") {
-            return true;
-        }
-        terminal() && !is_zero("CLICOLOR")
     });
     *COLOUR
 }
 
 /// Whether standard error is a terminal that can move its cursor.
 pub(crate) fn terminal() -> bool {
-    std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+    let able = match std::env::var_os("TERM") {
+        Some(term) => term != "dumb",
+        None => cfg!(windows),
+    };
+    able && std::io::stderr().is_terminal()
 }
 
 /// `error:`

@@ -25,8 +25,7 @@ fn colour_is_there_where_it_is_asked_for_and_no_color_wins() {
         let coloured = with(&[("CLICOLOR_FORCE", "1")]);
         assert!(coloured.contains("\u{1b}[1m\u{1b}[31merror:"), "{coloured:?}");
         assert!(coloured.contains("\u{1b}[1m\u{1b}[36mhint:"), "{coloured:?}");
-        for variables in [&[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")][..], &[("CLICOLOR_FORCE", "0")], &[]]
-        {
+        for variables in [&[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")][..], &[("CLICOLOR", "1")], &[]] {
             let plain = with(variables);
             assert!(!plain.contains(ESCAPE), "{variables:?}: {plain:?}");
             assert!(plain.contains("hint: "), "{plain}");

@@ -15,7 +15,7 @@ fn the_machine_and_the_places_are_said() {
         "parallax ",
         "threads       2 of ",
         "models: tiny",
-        "cache: not there",
+        "(the cache): not there",
         "PARALLAX_MODELS",
         "10 files, 90.9 MB",
     ];

@@ -98,6 +98,14 @@ fn size(path: &Path) -> u64 {
     fs::read_dir(path).into_iter().flatten().flatten().map(|entry| size(&entry.path())).sum()
 }
 
+/// A value as a run file has it; numbers far from 1 with an exponent.
+pub(super) fn shown(value: &toml::Value) -> String {
+    match value {
+        toml::Value::Float(x) if *x != 0.0 && !(1e-4..1e6).contains(&x.abs()) => format!("{x:e}"),
+        value => value.to_string().trim().to_owned(),
+    }
+}
+
 fn bytes(n: u64) -> String {
     match n {
         0..1000 => format!("{n} B"),
@@ -130,11 +138,8 @@ impl fmt::Display for Details {
         }
         if !self.settings.is_empty() {
             writeln!(f, "\nsettings that are not the default (all of them: config.toml)")?;
-            let rows: Vec<Vec<String>> = self
-                .settings
-                .iter()
-                .map(|s| vec![format!("  {}", s.key), s.value.to_string().trim().to_owned()])
-                .collect();
+            let rows: Vec<Vec<String>> =
+                self.settings.iter().map(|s| vec![format!("  {}", s.key), shown(&s.value)]).collect();
             writeln!(f, "{}", grid(&rows, &[]))?;
         }
         if let Some(outcome) = &self.outcome {
@@ -168,12 +173,13 @@ impl fmt::Display for Details {
                         format!("  {}", curve.name),
                         sparkline(&values, WIDTH),
                         format!(
-                            "{} to {}, between {} and {}, {} points",
+                            "{} to {}, between {} and {}, {} {}",
                             short(first),
                             short(last),
                             short(low),
                             short(high),
-                            values.len()
+                            values.len(),
+                            if values.len() == 1 { "point" } else { "points" }
                         ),
                     ])
                 })

@@ -153,9 +153,8 @@ impl fmt::Display for Difference {
         if self.settings.is_empty() {
             writeln!(f, "the settings are the same")?;
         } else {
-            let shown = |value: &Option<toml::Value>| {
-                value.as_ref().map_or("-".to_owned(), |value| value.to_string().trim().to_owned())
-            };
+            let shown =
+                |value: &Option<toml::Value>| value.as_ref().map_or("-".to_owned(), super::details::shown);
             let mut rows = vec![vec!["settings that differ".to_owned(), self.a.clone(), self.b.clone()]];
             for setting in &self.settings {
                 rows.push(vec![format!("  {}", setting.key), shown(&setting.a), shown(&setting.b)]);
