@@ -1,14 +1,20 @@
 //! The commands, each a few calls into the library.
 
 mod config;
+mod convert;
+mod data;
 mod embed;
 mod eval;
+mod init;
 mod list;
 mod train;
 
 pub(crate) use config::config;
+pub(crate) use convert::convert;
+pub(crate) use data::data;
 pub(crate) use embed::embed;
 pub(crate) use eval::eval;
+pub(crate) use init::init;
 pub(crate) use list::list;
 pub(crate) use train::train;
 

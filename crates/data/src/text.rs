@@ -64,9 +64,10 @@ impl Tokenizer {
     /// If the library cannot write it.
     pub fn to_json(&self) -> Result<String> {
         let mut plain = self.inner.clone();
-        let text = plain.with_truncation(None).map_err(|e| e.to_string()).and_then(|_| {
-            plain.to_string(false).map_err(|e| e.to_string())
-        });
+        let text = match plain.with_truncation(None) {
+            Ok(_) => plain.to_string(false).map_err(|e| e.to_string()),
+            Err(e) => Err(e.to_string()),
+        };
         text.map_err(|problem| Error::Tokenizer { path: self.folder.clone(), problem })
     }
 

@@ -53,7 +53,10 @@ impl TextTower {
         let tokenizer = tokenizer.without_special_tokens().with_max_tokens(max_tokens)?;
         if tokenizer.id_bound() > rows {
             return Err(Error::Dimension {
-                what: format!("{}: tokens of the tokenizer against the token table", tokenizer.folder().display()),
+                what: format!(
+                    "{}: tokens of the tokenizer against the token table",
+                    tokenizer.folder().display()
+                ),
                 expected: rows,
                 found: tokenizer.id_bound(),
             });

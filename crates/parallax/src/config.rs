@@ -21,7 +21,9 @@
 //! refused with the nearest valid one.
 
 mod check;
+mod infer;
 mod read;
+mod template;
 
 use std::path::PathBuf;
 
@@ -37,6 +39,7 @@ use serde::{Deserialize, Serialize};
 
 pub use check::schema;
 pub(crate) use check::{named_variants, nearest, plain_schema, resolved};
+pub use infer::{Inferred, infer};
 pub use read::parse_component;
 
 /// A run: what is trained on which data, how, and what is measured.
@@ -53,6 +56,9 @@ pub struct RunConfig {
     pub model: Option<Start>,
     /// A head put after the model, or over the stored vectors.
     pub head: Option<Head>,
+    /// A map fitted in closed form instead of training: the model stays as it is, and the best map after it, or none, is
+    /// found by cross-validation over the classes of the training rows.
+    pub adapter: Option<bool>,
     /// What training minimises.
     pub objective: Objective,
     /// How the model is trained.

@@ -132,6 +132,17 @@ impl Dataset {
         self.roles.as_ref().map_or("stored vectors", |roles| roles.shape.name())
     }
 
+    /// What the rows are, with their columns.
+    pub(crate) fn kind(&self) -> Shape {
+        self.roles.as_ref().map_or(Shape::Vectors { label: None }, |roles| roles.shape.clone())
+    }
+
+    /// The name of the column that says which part a row belongs to.
+    pub(crate) fn split_column(&self) -> Option<String> {
+        let at = self.roles.as_ref().and_then(|roles| roles.split)?;
+        self.table.as_ref()?.columns().get(at).cloned()
+    }
+
     /// The files, in order.
     pub(crate) fn files(&self) -> &[PathBuf] {
         &self.files

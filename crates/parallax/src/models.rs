@@ -13,6 +13,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
+mod starter;
+
+pub use starter::{STARTER, STARTER_BYTES};
+
 /// A model that can be fetched by its name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -139,6 +143,9 @@ pub fn resolve_in(
     if direct.is_dir() {
         return Ok(direct.to_owned());
     }
+    if name == STARTER {
+        return starter::unpack(locations);
+    }
     let no_model =
         |what: &str, hint: String| Err(Error::NoModel { name: name.to_owned(), what: what.to_owned(), hint });
     let names: Vec<&str> = known().iter().map(|model| model.name.as_str()).collect();
@@ -172,6 +179,22 @@ pub fn resolve_in(
             no_model("it is neither a folder nor a known name", format!("{near}{usual}"))
         }
     }
+}
+
+/// Whether the model called `name` is on this machine and is a token table.
+pub(crate) fn is_static(name: &str) -> bool {
+    if name == STARTER {
+        return true;
+    }
+    let locations = Locations::from_env();
+    let places = locations.folders.iter().chain([&locations.cache]).map(|folder| folder.join(name));
+    let found = std::iter::once(PathBuf::from(name))
+        .chain(places)
+        .find(|folder| folder.join("modules.json").is_file());
+    found.is_some_and(|folder| {
+        let folder = parallax_nn::folder::Folder::open(&folder, None);
+        folder.is_ok_and(|folder| folder.table.is_some())
+    })
 }
 
 /// `name` or `organisation/name`, with nothing that could lead out of a folder.

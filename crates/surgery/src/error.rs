@@ -28,7 +28,7 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Error::Data(error) => error.hint(),
-            Error::Linear(error) => error.hint().map(str::to_owned),
+            Error::Linear(error) => error.hint(),
             Error::Setting { hint, .. } => Some(hint.clone()),
             Error::Model(_) | Error::Interrupted => None,
         }

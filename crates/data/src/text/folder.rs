@@ -136,8 +136,7 @@ impl Folder {
 impl Folder {
     /// A `tokenizer.json` that stands alone.
     pub(super) fn of_json(place: &Path, json: &[u8]) -> Result<Folder> {
-        let inner =
-            parse(json).map_err(|problem| Error::Tokenizer { path: place.to_owned(), problem })?;
+        let inner = parse(json).map_err(|problem| Error::Tokenizer { path: place.to_owned(), problem })?;
         let settings = Settings { config: Map::new(), special: Map::new() };
         let special = special_tokens(&inner, &settings);
         Ok(Folder { inner, special, files: vec![("tokenizer.json", json.to_vec())] })

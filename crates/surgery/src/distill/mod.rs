@@ -138,8 +138,8 @@ pub fn distill(
         progress(vectors.len() / plain.dim(), ids.len());
     }
 
-    let components = pca(&vectors, plain.dim(), settings.dim)?;
-    let mut rows = components.apply(&vectors);
+    let components = pca(&vectors, ids.len(), plain.dim(), settings.dim, 0.0)?;
+    let mut rows = components.map.apply(&vectors, ids.len())?;
     drop(vectors);
     let weights = frequency_weights(ids, counts, settings.sif);
     for (row, weight) in rows.chunks_exact_mut(settings.dim).zip(weights) {
@@ -157,7 +157,7 @@ pub fn distill(
         tokens: ids.len(),
         left_out: tower.tokenizer.vocab_size() - ids.len(),
         dim: settings.dim,
-        explained: components.explained(),
+        explained: components.explained().iter().sum(),
         counted: counts.total,
     };
     let tokenizer = vocabulary.tokenizer(&tower.tokenizer)?;
