@@ -30,6 +30,7 @@ use std::path::PathBuf;
 use parallax_data::table::Format;
 use parallax_data::{Columns, Split, TableOptions};
 use parallax_eval::Measure;
+use parallax_linear::SelectionConfig;
 use parallax_metric::Objective;
 use parallax_nn::head::Head;
 use parallax_nn::pooling::Mode;
@@ -58,7 +59,7 @@ pub struct RunConfig {
     pub head: Option<Head>,
     /// A map fitted in closed form instead of training: the model stays as it is, and the best map after it, or none, is
     /// found by cross-validation over the classes of the training rows.
-    pub adapter: Option<bool>,
+    pub adapter: Option<SelectionConfig>,
     /// What training minimises.
     pub objective: Objective,
     /// How the model is trained.
@@ -273,11 +274,13 @@ impl Default for Evaluate {
 pub struct Output {
     /// The folder of all runs, from the current folder; this one's is `<dir>/<name>`.
     pub dir: PathBuf,
+    /// Whether a page with curves, maps and single queries is written: `report.html`.
+    pub report: bool,
 }
 
 impl Default for Output {
     fn default() -> Self {
-        Output { dir: "runs".into() }
+        Output { dir: "runs".into(), report: true }
     }
 }
 

@@ -216,6 +216,14 @@ impl Dataset {
         rows.iter().map(|&row| table.cell(row as usize, column)).collect()
     }
 
+    /// The text of a row, for show; empty where it has none.
+    pub(crate) fn text(&self, column: usize, row: u32) -> String {
+        let has =
+            !matches!(self.roles.as_ref().map(|roles| &roles.shape), Some(Shape::Vectors { .. }) | None);
+        let table = self.table.as_ref().filter(|_| has);
+        table.and_then(|table| table.cell(row as usize, column).ok()).unwrap_or_default()
+    }
+
     /// The column of a row's own text, and of the text that belongs to it where rows are pairs.
     pub(crate) fn columns(&self) -> (usize, Option<usize>) {
         match self.roles.as_ref().map(|roles| &roles.shape) {

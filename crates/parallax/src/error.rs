@@ -79,6 +79,9 @@ pub enum Error {
     /// From a closed-form map.
     #[error(transparent)]
     Linear(#[from] parallax_linear::Error),
+    /// From the page of a run.
+    #[error(transparent)]
+    Report(#[from] parallax_report::Error),
 }
 
 /// `Result` with this crate's [`Error`].
@@ -133,6 +136,7 @@ impl Error {
             Error::Training(error) => training(error),
             Error::Surgery(error) => error.hint(),
             Error::Linear(error) => error.hint(),
+            Error::Report(error) => error.hint().map(str::to_owned),
         }
     }
 }

@@ -181,7 +181,8 @@ pub fn evaluate(
         ..RetrievalConfig::default()
     };
     let reader = rows.reader(encoder, prompt.as_deref())?;
-    let result = measure(&rows, &reader, encoder, &selected, &settings, evaluate.batch_tokens, progress)?;
+    let result =
+        measure(&rows, &reader, encoder, &selected, &settings, evaluate.batch_tokens, progress)?.retrieval;
     let dim = encoder.dim();
     let classes =
         rows.classes().map(|labels| labels.select(&selected).into_iter().collect::<BTreeSet<_>>().len());
@@ -196,6 +197,14 @@ pub fn evaluate(
     })
 }
 
+/// Rows that were measured: what they gave, and their vectors, both sides of them for pairs.
+pub(crate) struct Measured {
+    pub(crate) retrieval: Retrieval,
+    pub(crate) dim: usize,
+    pub(crate) vectors: Vec<f32>,
+    pub(crate) others: Option<Vec<f32>>,
+}
+
 /// Embeds rows and measures retrieval: of labelled rows among themselves, of pairs from anchors to positives.
 pub(crate) fn measure(
     data: &Dataset,
@@ -205,7 +214,7 @@ pub(crate) fn measure(
     settings: &RetrievalConfig,
     batch_tokens: usize,
     progress: &mut dyn FnMut(usize),
-) -> Result<Retrieval> {
+) -> Result<Measured> {
     let (values, other) = data.embed(reader, encoder, rows, batch_tokens, progress)?;
     let (labels, dim) = (data.relevance(rows)?, encoder.dim());
     let queries = Vectors { values: &values, dim, labels: &labels };
@@ -213,7 +222,8 @@ pub(crate) fn measure(
         None => Gallery::LeaveOneOut,
         Some(values) => Gallery::Reference(Vectors { values, dim, labels: &labels }),
     };
-    Ok(retrieval(settings, queries, gallery)?)
+    let retrieval = retrieval(settings, queries, gallery)?;
+    Ok(Measured { retrieval, dim, vectors: values, others: other })
 }
 
 /// The similarity that a model's folder asks for.

@@ -1,7 +1,9 @@
 //! A run from its TOML file to a better model: read, measure, train, measure again, save.
 
+mod adapt;
 mod card;
 mod outcome;
+mod page;
 mod rows;
 
 use std::fs;
@@ -13,17 +15,19 @@ use std::time::Instant;
 use parallax_data::sampler::{PerClassSampler, Rows, Sampler, ShuffledSampler};
 use parallax_data::split::check_trainable;
 use parallax_data::{Parts, atomic_write};
-use parallax_eval::{Measure, Retrieval, RetrievalConfig, paired_bootstrap};
+use parallax_eval::{Measure, RetrievalConfig, paired_bootstrap};
+use parallax_linear::{Selection, SelectionConfig};
 use parallax_nn::head::{Head, LinearHead};
 use parallax_nn::{LoadOptions, SentenceEncoder, cpu};
 use parallax_random::Key;
 use parallax_train::{Measures, Trainer, checkpoint, peak_memory};
 
 use crate::config::RunConfig;
-use crate::dataset::Dataset;
+use crate::dataset::{Dataset, Reader};
 use crate::error::{Error, Result};
-use crate::evaluate::{measure, own_similarity};
-pub use outcome::{DataSummary, MeasureChange, Outcome, TrainSummary};
+use crate::evaluate::{Measured, measure, own_similarity};
+pub use outcome::{DataSummary, Outcome, TrainSummary, Validation};
+pub use parallax_report::MeasureChange;
 use rows::TrainRows;
 
 /// How a run is started.
@@ -56,6 +60,17 @@ pub enum Event {
         lr: f64,
         /// Rows trained on per second.
         texts_per_second: f64,
+        /// Seconds left.
+        seconds_left: f64,
+    },
+    /// Closed-form maps are tried.
+    Candidates {
+        /// Fits that are measured.
+        done: u64,
+        /// Fits in all.
+        total: u64,
+        /// The map that comes next.
+        next: String,
         /// Seconds left.
         seconds_left: f64,
     },
@@ -108,66 +123,137 @@ pub fn train(config: RunConfig, options: TrainOptions, on_event: &mut dyn FnMut(
 
     let (base, start) = load(&config, &data, key, on_event)?;
     let reader = data.reader(&base, config.model.as_ref().and_then(|m| m.prompt.as_deref()))?;
-    let train_rows = TrainRows::new(&data, &reader, &parts.train)?;
-    let hashes: Vec<&[u64]> = train_rows.hashes().iter().map(Vec::as_slice).collect();
-    let rows = Rows {
-        n: parts.train.len(),
-        labels: data.classes().map(|_| parallax_train::Examples::labels(&train_rows)),
-        texts: &hashes,
-    };
-    let sampler = config.train.sampler.clone().unwrap_or_else(|| match data.classes() {
-        Some(_) => Sampler::PerClass(PerClassSampler::default()),
-        None => Sampler::Shuffled(ShuffledSampler::default()),
-    });
-    let batch_size = config.train.batch_size.min(parts.train.len().max(1));
-    let batches = sampler.build(batch_size, rows, key)?;
-    if batches.short_classes() > 0 {
-        on_event(&Event::Message(format!(
-            "warning: {} classes have fewer rows than a batch takes of each; rows of theirs repeat",
-            batches.short_classes()
-        )));
+    check_validation(&config)?;
+    let ground =
+        Ground { config: &config, data: &data, parts: &parts, reader: &reader, key, folder: &folder };
+    match &config.adapter {
+        Some(search) => ground.fit(search, base, &options, on_event),
+        None => ground.learn(base, start, &options, on_event),
+    }
+}
+
+/// What a run stands on.
+struct Ground<'a> {
+    config: &'a RunConfig,
+    data: &'a Dataset,
+    parts: &'a Parts,
+    reader: &'a Reader,
+    key: Key,
+    folder: &'a Path,
+}
+
+/// A model that was made, and how.
+struct Made {
+    model: SentenceEncoder,
+    interrupted: bool,
+    training: TrainSummary,
+    adapter: Option<Selection>,
+}
+
+impl Ground<'_> {
+    /// The way of training.
+    fn learn(
+        &self,
+        base: SentenceEncoder,
+        start: SentenceEncoder,
+        options: &TrainOptions,
+        on_event: &mut dyn FnMut(&Event),
+    ) -> Result<Outcome> {
+        let Ground { config, data, parts, reader, key, folder } = *self;
+        let train_rows = TrainRows::new(data, reader, &parts.train)?;
+        let hashes: Vec<&[u64]> = train_rows.hashes().iter().map(Vec::as_slice).collect();
+        let rows = Rows {
+            n: parts.train.len(),
+            labels: data.classes().map(|_| parallax_train::Examples::labels(&train_rows)),
+            texts: &hashes,
+        };
+        let sampler = config.train.sampler.clone().unwrap_or_else(|| match data.classes() {
+            Some(_) => Sampler::PerClass(PerClassSampler::default()),
+            None => Sampler::Shuffled(ShuffledSampler::default()),
+        });
+        let batch_size = config.train.batch_size.min(parts.train.len().max(1));
+        let batches = sampler.build(batch_size, rows, key)?;
+        if batches.short_classes() > 0 {
+            on_event(&Event::Message(format!(
+                "warning: {} classes have fewer rows than a batch takes of each; rows of theirs repeat",
+                batches.short_classes()
+            )));
+        }
+        let validate = |model: &SentenceEncoder| -> parallax_train::Result<Measures> {
+            let result = self.measured(model, &parts.validation, 0).map_err(into_training)?;
+            Ok(result.retrieval.measures.into_iter().map(|m| (m.name, m.value)).collect())
+        };
+        let mut trainer = Trainer {
+            objective: &config.objective,
+            config: &config.train,
+            examples: &train_rows,
+            batches: &batches,
+            validate: (!parts.validation.is_empty()).then_some(&validate),
+            validation_seconds: 0.0,
+            key: key.named("train"),
+            stop: &options.stop,
+            folder,
+            fingerprint: fingerprint(config, &data.sha256()?, &base)?,
+        };
+        trainer.check()?;
+        let outcome = self.report(base, on_event, |base, measuring, on_event| {
+            // From here on its weights would only stand beside the trained ones.
+            drop(base);
+            trainer.validation_seconds = measuring * parts.validation.len() as f64;
+            let trained = trainer.run(start, options.resume, &mut |event| on_event(&translate(event)))?;
+            let training = TrainSummary::new(&trained, &trainer, peak_memory());
+            Ok(Made { model: trained.model, interrupted: trained.interrupted, training, adapter: None })
+        });
+        let checkpoint = folder.join("checkpoint");
+        match &outcome {
+            Ok(outcome) if !outcome.interrupted => checkpoint::remove(&checkpoint)?,
+            Err(_) if checkpoint::find(&checkpoint).is_none() => self.clear(),
+            _ => {}
+        }
+        outcome
     }
 
-    let similarity = own_similarity(&base)?;
-    let measured = |model: &SentenceEncoder, rows: &[u32], resamples: usize| -> Result<Retrieval> {
-        let settings = RetrievalConfig {
-            measures: config.evaluate.measures.clone(),
-            similarity,
-            resamples,
-            seed: key.named("evaluate").bits(0),
-            ..RetrievalConfig::default()
-        };
-        measure(&data, &reader, model, rows, &settings, config.evaluate.batch_tokens, &mut |_| ())
-    };
-    let validate = |model: &SentenceEncoder| -> parallax_train::Result<Measures> {
-        let result = measured(model, &parts.validation, 0).map_err(into_training)?;
-        Ok(result.measures.into_iter().map(|m| (m.name, m.value)).collect())
-    };
-    let stop = options.stop.clone();
-    let sha256 = data.sha256()?;
-    let mut trainer = Trainer {
-        objective: &config.objective,
-        config: &config.train,
-        examples: &train_rows,
-        batches: &batches,
-        validate: (!parts.validation.is_empty()).then_some(&validate),
-        validation_seconds: 0.0,
-        key: key.named("train"),
-        stop: &stop,
-        folder: &folder,
-        fingerprint: fingerprint(&config, &sha256, &base)?,
-    };
-    trainer.check()?;
-    check_validation(&config)?;
+    /// The closed-form way.
+    fn fit(
+        &self,
+        search: &SelectionConfig,
+        base: SentenceEncoder,
+        options: &TrainOptions,
+        on_event: &mut dyn FnMut(&Event),
+    ) -> Result<Outcome> {
+        let Ground { config, data, parts, reader, key, .. } = *self;
+        // The classes of the validation rows are as good for cross-validation as any.
+        let rows: Vec<u32> = parts.train.iter().chain(&parts.validation).copied().collect();
+        let outcome = self.report(base, on_event, |base, _, on_event| {
+            let batch_tokens = config.evaluate.batch_tokens;
+            let adapted =
+                adapt::adapt(search, &base, data, reader, &rows, batch_tokens, key, &options.stop, on_event)?;
+            let training = TrainSummary {
+                seconds: adapted.seconds,
+                peak_memory: peak_memory(),
+                ..TrainSummary::default()
+            };
+            Ok(Made { model: adapted.model, interrupted: false, training, adapter: Some(adapted.selection) })
+        });
+        if outcome.is_err() {
+            self.clear();
+        }
+        outcome
+    }
 
-    fs::create_dir_all(&folder).map_err(Error::io(&folder, "create the run's folder"))?;
-    let outcome = (|| -> Result<Outcome> {
+    /// Measures, makes the model, measures again, and writes down what was found.
+    fn report(
+        &self,
+        base: SentenceEncoder,
+        on_event: &mut dyn FnMut(&Event),
+        make: impl FnOnce(SentenceEncoder, f64, &mut dyn FnMut(&Event)) -> Result<Made>,
+    ) -> Result<Outcome> {
+        let Ground { config, data, parts, key, folder, .. } = *self;
+        fs::create_dir_all(folder).map_err(Error::io(folder, "create the run's folder"))?;
         // Whether the folder can be written to is found out now and not after an hour.
-        let resolved = config.to_toml()?;
-        atomic_write(folder.join("config.toml"), |file| {
-            std::io::Write::write_all(file, resolved.as_bytes())
-        })?;
-        let (part, rows) = reported(&parts);
+        write(&folder.join("config.toml"), &config.to_toml()?)?;
+        let (part, rows) = reported(parts);
+        let mut measuring = 0.0;
         let before = match rows {
             [] => {
                 on_event(&Event::Message(
@@ -176,55 +262,111 @@ pub fn train(config: RunConfig, options: TrainOptions, on_event: &mut dyn FnMut(
                 None
             }
             rows => {
-                on_event(&Event::Message(format!("measuring {} rows before training", rows.len())));
+                on_event(&Event::Message(format!("measuring {} rows before", rows.len())));
                 let begun = Instant::now();
-                let result = measured(&base, rows, config.evaluate.resamples)?;
-                trainer.validation_seconds =
-                    begun.elapsed().as_secs_f64() * parts.validation.len() as f64 / rows.len() as f64;
+                let mut result = self.measured(&base, rows, config.evaluate.resamples)?;
+                measuring = begun.elapsed().as_secs_f64() / rows.len() as f64;
+                if rows.len() > page::MOST_ROWS || !config.output.report {
+                    result.vectors = Vec::new();
+                    result.others = None;
+                }
                 Some(result)
             }
         };
-        // From here on its weights would only stand beside the trained ones.
-        drop(base);
-        let trained = trainer.run(start, options.resume, &mut |event| on_event(&translate(event)))?;
+        let main = &config.train.validate_with;
+        let validated = |model: &SentenceEncoder| -> Result<Option<f64>> {
+            if parts.validation.is_empty() || part == "validation" {
+                return Ok(None);
+            }
+            let found = self.measured(model, &parts.validation, 0)?.retrieval.measures;
+            Ok(found.into_iter().find(|measure| measure.name == *main).map(|measure| measure.value))
+        };
+        let valid_before = validated(&base)?;
+        let similarity = own_similarity(&base)?;
+        let made = make(base, measuring, on_event)?;
         let mut outcome = Outcome {
             name: config.name.clone(),
-            folder: folder.clone(),
-            interrupted: trained.interrupted,
+            folder: folder.to_owned(),
+            interrupted: made.interrupted,
             seed: config.seed,
             part: part.into(),
-            dim: trained.model.dim(),
-            training: TrainSummary::new(&trained, &trainer, peak_memory()),
-            data: DataSummary::new(&data, &parts, sha256.clone()),
+            dim: made.model.dim(),
+            training: made.training,
+            adapter: made.adapter,
+            data: DataSummary::new(data, parts, data.sha256()?),
             ..Outcome::default()
         };
-        if trained.interrupted {
+        if outcome.interrupted {
             return Ok(outcome);
         }
+        if let (Some(before), Some(after)) = (valid_before, validated(&made.model)?) {
+            outcome.validation = Some(Validation { measure: main.clone(), before, after });
+        }
+        let mut after = None;
         if let Some(before) = &before {
             on_event(&Event::Message("measuring again".into()));
-            let after = measured(&trained.model, rows, config.evaluate.resamples)?;
-            outcome.compare(before, &after, |name, x, y| {
+            let result = self.measured(&made.model, rows, config.evaluate.resamples)?;
+            outcome.compare(&before.retrieval, &result.retrieval, |name, x, y| {
                 paired_bootstrap(x, y, config.evaluate.resamples, key.named("paired").named(name))
             })?;
+            after = Some(result);
         }
         outcome.advise();
         let model = folder.join("model");
-        parallax_nn::folder::save(&trained.model, &model, &card::card(&config, &outcome))?;
+        parallax_nn::folder::save(&made.model, &model, &card::card(config, &outcome))?;
         outcome.model = Some(model);
-        let text = serde_json::to_string_pretty(&outcome).map_err(|e| Error::setting(e.to_string()))?;
-        atomic_write(folder.join("metrics.json"), |file| std::io::Write::write_all(file, text.as_bytes()))?;
-        checkpoint::remove(&trainer.checkpoint())?;
-        Ok(outcome)
-    })();
-    if outcome.is_err() && checkpoint::find(&trainer.checkpoint()).is_none() {
-        // Nothing worth keeping: leave no trace of a run that never was. A folder with anything else in it stays.
-        for name in ["config.toml", "metrics.jsonl"] {
-            let _ = fs::remove_file(folder.join(name));
+        let mut json = serde_json::Value::Null;
+        if config.output.report {
+            on_event(&Event::Message("drawing the report".into()));
+            let at = folder.join("report.html");
+            let log = folder.join("metrics.jsonl");
+            let page = page::page(
+                config,
+                &outcome,
+                data,
+                rows,
+                before.as_ref().zip(after.as_ref()),
+                similarity,
+                &log,
+                key,
+            )?;
+            write(&at, &page.render())?;
+            outcome.report = Some(at);
+            // The page's numbers stand in the same file; what both have is the same value.
+            json = page.metrics();
         }
-        let _ = fs::remove_dir(&folder);
+        let own = serde_json::to_value(&outcome).map_err(|e| Error::setting(e.to_string()))?;
+        match (json.as_object_mut(), own) {
+            (Some(all), serde_json::Value::Object(own)) => all.extend(own),
+            (_, own) => json = own,
+        }
+        write(&folder.join("metrics.json"), &format!("{json:#}\n"))?;
+        Ok(outcome)
     }
-    outcome
+
+    fn measured(&self, model: &SentenceEncoder, rows: &[u32], resamples: usize) -> Result<Measured> {
+        let Ground { config, data, reader, key, .. } = *self;
+        let settings = RetrievalConfig {
+            measures: config.evaluate.measures.clone(),
+            similarity: own_similarity(model)?,
+            resamples,
+            seed: key.named("evaluate").bits(0),
+            ..RetrievalConfig::default()
+        };
+        measure(data, reader, model, rows, &settings, config.evaluate.batch_tokens, &mut |_| ())
+    }
+
+    /// Nothing worth keeping: leaves no trace of a run that never was. A folder with anything else in it stays.
+    fn clear(&self) {
+        for name in ["config.toml", "metrics.jsonl", "report.html"] {
+            let _ = fs::remove_file(self.folder.join(name));
+        }
+        let _ = fs::remove_dir(self.folder);
+    }
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    Ok(atomic_write(path, |file| std::io::Write::write_all(file, text.as_bytes()))?)
 }
 
 /// The outcome of a finished run that is resumed; an error where a run stands and is not to be resumed.

@@ -54,6 +54,9 @@ fn show(progress: &mut Progress, event: &Event) {
             );
             progress.step(*step, *steps, &text);
         }
+        Event::Candidates { done, total, next, seconds_left } => {
+            progress.step(*done, *total, &format!("maps tried, {} left; {next}", duration(*seconds_left)));
+        }
         Event::Validation { step, measure, value, best } => {
             let best = if *best { " (best so far)" } else { "" };
             progress.line(&format!("step {step}: {measure} {value:.4}{best}"));

@@ -7,6 +7,7 @@ use parallax_data::split::{
     ClassDisjointSplit, ClassOrder, ColumnSplit, RandomSplit, Share, Split, StratifiedSplit,
 };
 use parallax_data::{Labels, Shape};
+use parallax_linear::SelectionConfig;
 use parallax_metric::loss::{MultiSimilarity, MultipleNegativesRanking};
 use parallax_metric::miner;
 use parallax_metric::{LossConfig, MinerConfig, Objective};
@@ -77,7 +78,7 @@ pub fn infer(files: &[PathBuf], data: Data, model: Option<&str>) -> Result<Infer
     let small = config.model.as_ref().is_none_or(|model| models::is_static(&model.path));
     config.train = training(&rows, small);
     if config.model.is_none() {
-        config.adapter = Some(true);
+        config.adapter = Some(SelectionConfig::default());
         reasons.push(
             "adapter: the best closed-form map by cross-validation over classes; take out [adapter] to train a head"
                 .to_owned(),
