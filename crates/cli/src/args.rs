@@ -59,15 +59,23 @@ pub(crate) struct Global {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Train a model or a head as a run file says, and measure what it gained.
+    /// Train on a table, a folder of texts or stored vectors, or as a run file says, and measure what was gained.
     #[command(visible_aliases = ["fit", "finetune"])]
     Train(Train),
+    /// Write a run file for a table, every setting explained, to be edited and trained.
+    Init(Init),
+    /// Look at data before anything is trained on them.
+    #[command(subcommand)]
+    Data(Data),
     /// Measure retrieval of a model, or of stored vectors, on labelled rows or pairs.
     #[command(visible_alias = "evaluate")]
     Eval(Eval),
     /// Turn a file of texts into a file of vectors.
     #[command(visible_alias = "encode")]
     Embed(Embed),
+    /// Make another model of a model.
+    #[command(subcommand)]
+    Convert(Convert),
     /// List, show and compare the runs of "train".
     #[command(subcommand)]
     Runs(Runs),
@@ -85,10 +93,110 @@ pub(crate) enum Command {
     Completions(Completions),
 }
 
+/// Which column is what, where the names and contents do not tell.
+#[derive(Debug, Default, Args)]
+pub(crate) struct Columns {
+    /// The column of the text.
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) text: Option<String>,
+    /// The column of the class.
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) label: Option<String>,
+    /// The column of the first text of a pair.
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) anchor: Option<String>,
+    /// The column of the text that belongs to it.
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) positive: Option<String>,
+    /// The column of the similarity of a pair.
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) score: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Init {
+    /// A table (.csv, .tsv, .json, .jsonl), a folder of texts, or stored vectors (.npy) with their classes.
+    #[arg(required = true, value_name = "DATA")]
+    pub(crate) data: Vec<PathBuf>,
+    /// The run file to write; the name of the data with .toml where it is not given.
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// The model to start from; the built-in starter where it is not given.
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) model: Option<String>,
+    #[command(flatten)]
+    pub(crate) columns: Columns,
+    /// Replace a run file that is there.
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Data {
+    /// Report duplicates, conflicting labels, lonely classes, empty and truncated texts, balance, leaks between splits.
+    Check(Check),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// A table (.csv, .tsv, .json, .jsonl) or a folder of texts.
+    #[arg(required = true, value_name = "DATA")]
+    pub(crate) data: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) columns: Columns,
+    /// How rows are divided, as in a run file: stratified, or "{ name = 'class_disjoint', seen = 38 }".
+    #[arg(long)]
+    pub(crate) split: Option<String>,
+    /// The model whose tokenizer counts the tokens of texts.
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) model: Option<PathBuf>,
+    /// The longest text in tokens; the model's own limit where it is not given.
+    #[arg(long, value_name = "N")]
+    pub(crate) max_tokens: Option<usize>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Convert {
+    /// Distil a text encoder into a static model: a table of token vectors, tens of times smaller and faster.
+    Distill(Distill),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Distill {
+    /// The teacher: a model folder, a known name, or organisation/name.
+    pub(crate) model: PathBuf,
+    /// Texts in which token frequencies are counted: a table or a file of lines. Zipf's law stands in where they are not given.
+    pub(crate) texts: Option<PathBuf>,
+    /// The folder to write.
+    #[arg(long, short, value_name = "FOLDER")]
+    pub(crate) output: PathBuf,
+    /// The column of the text.
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) column: Option<String>,
+    /// Dimensions of the static model.
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    pub(crate) dim: usize,
+    /// The constant a of the frequency weights a / (a + p).
+    #[arg(long, value_name = "A", default_value_t = 1e-4)]
+    pub(crate) sif: f64,
+    /// Store the table in 8 bits with one scale a token.
+    #[arg(long)]
+    pub(crate) int8: bool,
+    #[command(flatten)]
+    pub(crate) load: Load,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Train {
-    /// The run file (TOML).
-    pub(crate) config: PathBuf,
+    /// A run file (.toml); or data: a table (.csv, .tsv, .json, .jsonl), a folder of texts, or stored vectors (.npy) with
+    /// their classes.
+    #[arg(required = true, value_name = "RUN|DATA")]
+    pub(crate) what: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) columns: Columns,
+    /// The model to start from, for a run without a run file; the built-in starter where it is not given.
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) model: Option<String>,
     /// Set a key of the run file, such as train.epochs=3; may be repeated.
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
@@ -304,5 +412,29 @@ fn at_least_one(text: &str) -> Result<usize, String> {
         Ok(0) => Err("it must be 1 or more".into()),
         Ok(number) => Ok(number),
         Err(e) => Err(format!("{e}")),
+    }
+}
+
+impl Columns {
+    /// As settings of a run file.
+    pub(crate) fn sets(&self) -> Vec<String> {
+        let Columns { text, label, anchor, positive, score } = self;
+        let named =
+            [("text", text), ("label", label), ("anchor", anchor), ("positive", positive), ("score", score)];
+        let set = |(key, name): (&str, &Option<String>)| Some(format!("data.{key}={}", name.as_ref()?));
+        named.into_iter().filter_map(set).collect()
+    }
+
+    /// The `[data]` table of a run file with these columns.
+    pub(crate) fn data(&self) -> parallax::config::Data {
+        let Columns { text, label, anchor, positive, score } = self;
+        parallax::config::Data {
+            text: text.clone(),
+            label: label.clone(),
+            anchor: anchor.clone(),
+            positive: positive.clone(),
+            score: score.clone(),
+            ..parallax::config::Data::default()
+        }
     }
 }

@@ -2,18 +2,24 @@
 
 mod completions;
 mod config;
+mod convert;
+mod data;
 mod doctor;
 mod embed;
 mod eval;
+mod init;
 mod list;
 mod runs;
 mod train;
 
 pub(crate) use completions::completions;
 pub(crate) use config::config;
+pub(crate) use convert::convert;
+pub(crate) use data::data;
 pub(crate) use doctor::doctor;
 pub(crate) use embed::embed;
 pub(crate) use eval::eval;
+pub(crate) use init::init;
 pub(crate) use list::list;
 pub(crate) use runs::runs;
 pub(crate) use train::train;

@@ -69,6 +69,9 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let global = cli.global;
     match cli.command {
         Command::Train(args) => return command::train(&global, args),
+        Command::Init(args) => command::init(&global, args)?,
+        Command::Data(args) => command::data(&global, args)?,
+        Command::Convert(args) => command::convert(&global, args)?,
         Command::Eval(args) => command::eval(&global, args)?,
         Command::Embed(args) => command::embed(&global, args)?,
         Command::List(args) => command::list(&global, args)?,

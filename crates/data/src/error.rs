@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 /// A result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// A row of a file, numbered as an editor numbers lines: from 1, the header counted.
+/// A row of a file, numbered as an editor numbers lines: from 1, the header counted. The rows of a JSON array are numbered
+/// by their place in the array, from 1, as several may stand on one line; a text file of a folder is row 1 of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     /// The file.
@@ -53,8 +54,65 @@ pub enum Error {
     #[error("{}: the file has a header and no rows", .0.display())]
     HeaderOnly(PathBuf),
     /// The extension says nothing about the format and no format was given.
-    #[error("{}: cannot tell the format from the name; use .csv, .tsv or .jsonl, or set data.format", .0.display())]
+    #[error(
+        "{}: cannot tell the format from the name; use .csv, .tsv, .jsonl or .json, or set data.format",
+        .0.display()
+    )]
     UnknownFormat(PathBuf),
+    /// The first row of a CSV or TSV file holds values where column names are expected.
+    #[error("{place}: the first row looks like data, not like column names: {why}")]
+    NoHeader {
+        /// The row.
+        place: Place,
+        /// What gives it away.
+        why: String,
+        /// How many columns there are.
+        columns: usize,
+    },
+    /// The bytes are text in an encoding that is not read, or no text at all.
+    #[error("{}: {found}", path.display())]
+    Encoding {
+        /// The file.
+        path: PathBuf,
+        /// What the bytes look like.
+        found: String,
+        /// What would help.
+        hint: String,
+    },
+    /// A JSON file is valid as far as it was read, and is not a list of objects.
+    #[error("{}: {problem}", path.display())]
+    JsonLayout {
+        /// The file.
+        path: PathBuf,
+        /// What it holds instead.
+        problem: String,
+        /// What would help.
+        hint: String,
+    },
+    /// A folder that should hold text files does not, or holds them in a way that says nothing about their classes.
+    #[error("{}: {problem}", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+        /// What would help.
+        hint: String,
+    },
+    /// Cells of the label column hold several labels each, and no option says what that means.
+    #[error("{place}, field \"{field}\": {example} looks like several labels, as do {rows} of {of} rows")]
+    SeveralLabels {
+        /// The first such row.
+        place: Place,
+        /// The label column.
+        field: String,
+        /// Its cell.
+        example: String,
+        /// Rows with several labels.
+        rows: usize,
+        /// All rows.
+        of: usize,
+    },
     /// An option has a value that cannot be used.
     #[error("{option} {problem}")]
     Option {
@@ -249,15 +307,39 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         let text = match self {
             Error::Unusable { hint, .. } => return Some(hint.clone()),
-            Error::Roles { hint, .. } => return Some(format!("set {hint}")),
+            Error::Roles { hint, .. }
+            | Error::Encoding { hint, .. }
+            | Error::JsonLayout { hint, .. }
+            | Error::Folder { hint, .. } => return Some(hint.clone()),
+            Error::NoHeader { columns, .. } => {
+                let names: Vec<String> = (1..=*columns.min(&3)).map(|i| format!("\"name {i}\"")).collect();
+                let more = if *columns > 3 { ", ..." } else { "" };
+                return Some(format!(
+                    "add a first row with a name for each column; or name them with data.header = [{}{more}] in a run \
+                     file; or set data.header = false (--set data.header=false), which calls them column_1, column_2, \
+                     ...; if the first row does hold names, make them differ from the values below",
+                    names.join(", ")
+                ));
+            }
+            Error::SeveralLabels { .. } => {
+                "set data.multi_label (--set data.multi_label=first): \"first\" keeps the first label of a row, \"set\" \
+                 makes each distinct set of labels a class, \"whole\" takes the cell as one name"
+            }
+            Error::UnknownFormat(_) => {
+                "rename the file, or set data.format = \"csv\", \"tsv\", \"jsonl\" or \"json\" (--set data.format=csv)"
+            }
             Error::NoFiles => "set data.path, or data.vectors with data.labels",
             Error::Empty(_) | Error::HeaderOnly(_) => "check that the file was written to its end",
             Error::Option { .. } => "change it in the run file, or with --set",
             Error::Ragged { .. } => "put fields that hold the delimiter in quotes, or set data.delimiter",
             Error::OpenQuote { .. } => "set data.quoted = false if quotes are plain text here",
-            Error::NotUtf8 { .. } => "save the file as UTF-8",
+            Error::NotUtf8 { .. } => {
+                "save the file as UTF-8; one from Excel or an older system is often Windows-1252 (Latin-1): \
+                 iconv -f WINDOWS-1252 -t UTF-8 OLD > NEW"
+            }
             Error::MissingColumn { .. } => {
-                "name the columns with data.text, data.label, data.anchor and data.positive, or --text and --label"
+                "name the columns with --text, --label, --anchor, --positive and --score, or in a run file with \
+                 data.text, data.label, data.anchor, data.positive and data.score"
             }
             Error::NotFinite { .. } => "remove that row, or mend what wrote it",
             Error::LengthsDiffer { .. } => "row i of one must describe row i of the other",
@@ -266,6 +348,9 @@ impl Error {
                 "the folder must hold tokenizer.json, or the vocabulary of a BERT model"
             }
             Error::MissingCell { .. } => "fill the field, or remove the row",
+            Error::Json { .. } => {
+                "mend that row; each row must be one object such as {\"text\": \"...\", \"label\": \"...\"}"
+            }
             _ => return None,
         };
         Some(text.to_owned())

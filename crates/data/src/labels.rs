@@ -1,10 +1,18 @@
 //! Class labels: names, and a number for each.
 
+mod column;
+mod several;
+mod whole;
+
 use std::collections::HashMap;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::table::Table;
 use crate::vectors::NpyIntegers;
+pub use column::LabelColumn;
+pub use several::MultiLabel;
+pub(crate) use several::Separator;
+pub(crate) use whole::{WholeNumbers, whole};
 
 /// The class of every row. Class `c` is called `names[c]`, and `ids[i]` is the class of row `i`.
 ///
@@ -39,21 +47,12 @@ impl Labels {
         Labels { ids, names: sorted.iter().map(i64::to_string).collect() }
     }
 
-    /// Reads the label column of a table.
+    /// Reads the label column of a table, one label a row: [`LabelColumn::read`] without an option.
     ///
     /// # Errors
-    /// [`Error::MissingCell`] for a label that is absent, empty or blank, and as [`Table::row`].
+    /// As [`LabelColumn::read`].
     pub fn from_table(table: &Table, column: usize) -> Result<Labels> {
-        let mut names = Vec::with_capacity(table.len());
-        for row in 0..table.len() {
-            let name = table.cell(row, column)?;
-            if name.trim().is_empty() {
-                let field = table.columns()[column].clone();
-                return Err(Error::MissingCell { place: table.place(row), field });
-            }
-            names.push(name);
-        }
-        Ok(Labels::from_names(&names))
+        Ok(LabelColumn::read(table, column, None)?.labels)
     }
 
     /// Reads labels from a one-dimensional integer `.npy` file.

@@ -3,9 +3,9 @@
 //!
 //! | module | noun |
 //! |---|---|
-//! | [`table`] | CSV, TSV and JSONL files, kept on disk, read by row |
+//! | [`table`] | CSV, TSV, JSONL and JSON files and folders of texts, kept on disk, read by row |
 //! | [`stream`] | the same files (and plain lines, and standard input) read once, in order |
-//! | [`roles`] | which column is the text, the label, the anchor, the positive |
+//! | [`roles`] | which column is the text, the label, the anchor, the positive, and why |
 //! | [`labels`] | class names and their numbers |
 //! | [`vectors`] | `.npy` matrices, read from a memory map and written as a stream |
 //! | [`split`] | training, validation and test parts |
@@ -31,7 +31,7 @@ pub mod vectors;
 
 pub use atomic::{AtomicFile, atomic_write};
 pub use error::{Error, Place, Result};
-pub use labels::Labels;
+pub use labels::{LabelColumn, Labels, MultiLabel};
 pub use roles::{Columns, Roles, Shape};
 pub use sampler::{Batches, Rows, Sampler};
 pub use split::{Parts, Split};

@@ -6,16 +6,19 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::roles::Columns;
-use crate::table::open::{check_fields, fault, given_header, header, json_problem, json_row, not_utf8};
-use crate::table::{Cell, Fields, Framing, Records, TableOptions, json_cell};
+use crate::table::open::{
+    check_fields, fault, given_header, header, json_problem, json_row, not_utf8, numbered,
+};
+use crate::table::{Cell, Fields, Framing, HEAD_BYTES, Records, TableOptions, first_width, json_cell, plain};
 
 const BUFFER_BYTES: usize = 1 << 18;
 
 /// The texts of a file or of standard input, one at a time.
 ///
-/// A `.csv`, `.tsv` or `.jsonl` file gives the cells of one column; any other file, and standard input, one text a line
-/// (a blank line is the empty text, so that line `i` stays text `i`). [`TableOptions::format`] set overrides both. One row is
-/// in memory at a time, never the file.
+/// A `.csv`, `.tsv`, `.jsonl` or `.json` file gives the cells of one column; any other file, and standard input, one text a
+/// line (a blank line is the empty text, so that line `i` stays text `i`). [`TableOptions::format`] set overrides both. One
+/// row is in memory at a time, never the file. Files in UTF-16 or compressed with gzip are unpacked as
+/// [`Table`](crate::Table) does it.
 ///
 /// Iteration ends after the first error.
 pub struct TextStream {
@@ -54,10 +57,13 @@ impl TextStream {
             return TextStream::read(std::io::stdin(), Path::new("standard input"), column, options);
         }
         let file = File::open(path).map_err(Error::io(path, "open"))?;
-        if file.metadata().map_err(Error::io(path, "open"))?.is_dir() {
+        let kind = file.metadata().map_err(Error::io(path, "open"))?;
+        if kind.is_dir() {
             let source = std::io::Error::new(std::io::ErrorKind::IsADirectory, "is a folder");
             return Err(Error::Io { path: path.to_owned(), action: "open", source });
         }
+        // A pipe can be read only once, and is taken as it comes.
+        let file = if kind.is_file() { plain::open(path)?.0 } else { file };
         TextStream::read(file, path, column, options)
     }
 
@@ -66,17 +72,30 @@ impl TextStream {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn read(
-        input: impl Read + Send + 'static,
+        mut input: impl Read + Send + 'static,
         name: &Path,
         column: Option<&str>,
         options: &TableOptions,
     ) -> Result<TextStream> {
-        let input: Box<dyn BufRead + Send> = Box::new(BufReader::with_capacity(BUFFER_BYTES, input));
-        let framing = match options.framing(name) {
-            Ok(framing) => Some(framing),
-            Err(Error::UnknownFormat(_)) => None,
+        // Whether the beginning is needed: plain lines are passed on as they come.
+        let table = match options.layout(name, b"", true) {
+            Ok(_) => true,
+            Err(Error::UnknownFormat(_)) => false,
             Err(e) => return Err(e),
         };
+        let (mut head, mut framing) = (Vec::new(), None);
+        if table {
+            let io = Error::io(name, "read");
+            input.by_ref().take(HEAD_BYTES).read_to_end(&mut head).map_err(io)?;
+            plain::check(name, &head)?;
+            framing = Some(options.layout(name, &head, (head.len() as u64) < HEAD_BYTES)?.framing);
+        }
+        let width = match framing {
+            Some(Framing::Delimited { delimiter, quoted }) => first_width(&head, delimiter, quoted),
+            _ => 0,
+        };
+        let input = std::io::Cursor::new(head).chain(BufReader::with_capacity(BUFFER_BYTES, input));
+        let input: Box<dyn BufRead + Send> = Box::new(input);
         let io = Error::io(name, "read");
         let mut records = Records::new(input, framing.unwrap_or(Framing::Lines)).map_err(io)?;
         let mut row = Vec::new();
@@ -91,10 +110,10 @@ impl TextStream {
                 }
                 Kind::Lines
             }
-            Some(Framing::Lines) => Kind::Json { column: column.map(str::to_owned) },
+            Some(Framing::Lines | Framing::Array) => Kind::Json { column: column.map(str::to_owned) },
             Some(Framing::Delimited { delimiter, quoted }) => {
                 let columns = match &options.header {
-                    Some(names) => given_header(names)?,
+                    Some(names) => given_header(names)?.unwrap_or_else(|| numbered(width)),
                     None => {
                         let start = records.next(&mut row).map_err(|f| fault(name, f))?;
                         let start = start.ok_or_else(|| Error::Empty(name.to_owned()))?;

@@ -1,8 +1,12 @@
-//! Tables of text on disk: CSV, TSV and JSONL files read by row.
+//! Tables of text on disk: CSV, TSV, JSONL and JSON files and folders of text files, read by row.
 
+mod folder;
+mod header;
 mod json;
 pub(crate) mod open;
+pub(crate) mod plain;
 mod records;
+mod sniff;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -11,8 +15,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Place, Result};
+use folder::Folder;
+pub use header::HeaderOption;
 pub(crate) use json::{Object, cell as json_cell};
 pub(crate) use records::{Fault, Fields, Framing, Records, Start};
+pub(crate) use sniff::{HEAD_BYTES, Layout, first_width};
 
 /// The longest row that is read, in bytes: 64 MiB. A longer one is nearly always a quote left open.
 pub const MAX_ROW_BYTES: usize = 64 << 20;
@@ -30,55 +37,30 @@ pub enum Format {
     Tsv,
     /// One JSON object a line.
     Jsonl,
+    /// A JSON array of objects, or an object with one member that is such an array.
+    Json,
 }
 
 /// How to read the files of a table. Everything has a default that suits most files.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TableOptions {
-    /// The format: csv, tsv or jsonl. Default: by the extension (.csv, .tsv or .tab, .jsonl or .ndjson).
+    /// The format: csv, tsv, jsonl or json. Default: by the extension (.csv, .tsv or .tab, .jsonl or .ndjson, .json).
     pub format: Option<Format>,
-    /// The character between fields of CSV and TSV files. Default: comma or tab, by the format.
+    /// The character between fields of CSV and TSV files. Default: comma, semicolon, tab or pipe, by the first rows.
     pub delimiter: Option<char>,
     /// Whether a field that starts with a quote runs to the closing quote, line breaks and all (default true).
     pub quoted: bool,
-    /// The column names of CSV and TSV files that have no header row. Default: the first row is the header.
+    /// The column names of CSV and TSV files that have no header row; false, or an empty list, names them column_1,
+    /// column_2, ... Default: the first row is the header.
+    #[serde(deserialize_with = "header::deserialize")]
+    #[schemars(with = "Option<HeaderOption>")]
     pub header: Option<Vec<String>>,
 }
 
 impl Default for TableOptions {
     fn default() -> Self {
         TableOptions { format: None, delimiter: None, quoted: true, header: None }
-    }
-}
-
-impl TableOptions {
-    /// How `path` is framed into rows.
-    pub(crate) fn framing(&self, path: &Path) -> Result<Framing> {
-        let extension = path.extension().and_then(|e| e.to_str()).unwrap_or("").to_ascii_lowercase();
-        let format = match (self.format, extension.as_str()) {
-            (Some(format), _) => format,
-            (None, "csv") => Format::Csv,
-            (None, "tsv" | "tab") => Format::Tsv,
-            (None, "jsonl" | "ndjson") => Format::Jsonl,
-            (None, _) if self.delimiter.is_some() => Format::Csv,
-            _ => return Err(Error::UnknownFormat(path.to_owned())),
-        };
-        if format == Format::Jsonl {
-            if self.delimiter.is_some() || self.header.is_some() {
-                let problem = format!("is for CSV and TSV files, and {} is JSONL", path.display());
-                let option = if self.header.is_some() { "data.header" } else { "data.delimiter" };
-                return Err(Error::option(option, problem));
-            }
-            return Ok(Framing::Lines);
-        }
-        let delimiter = self.delimiter.unwrap_or(if format == Format::Tsv { '\t' } else { ',' });
-        if !delimiter.is_ascii() || matches!(delimiter, '"' | '\n' | '\r') {
-            let problem =
-                format!("is {delimiter:?}; it must be one ASCII character, not a quote or line break");
-            return Err(Error::option("data.delimiter", problem));
-        }
-        Ok(Framing::Delimited { delimiter: delimiter as u8, quoted: self.quoted })
     }
 }
 
@@ -93,12 +75,21 @@ struct RowPlace {
 #[derive(Debug)]
 struct Source {
     path: PathBuf,
-    file: File,
-    framing: Framing,
+    storage: Storage,
     /// The number of the file's first row in the table.
     first_row: usize,
-    /// For each field of a delimited file, its column in the table.
+    /// For each field of a delimited file or a folder, its column in the table.
     order: Vec<usize>,
+}
+
+#[derive(Debug)]
+enum Storage {
+    /// Rows of delimited fields.
+    Delimited { file: File, delimiter: u8, quoted: bool },
+    /// JSON objects.
+    Json(File),
+    /// Text files.
+    Folder(Folder),
 }
 
 /// The value of one cell.
@@ -117,8 +108,9 @@ pub enum Cell {
 /// A table over one or more files with the same columns.
 ///
 /// Opening reads every file once, from start to end, and checks it: each row has the header's number of fields, is UTF-8
-/// and, for JSONL, an object. What stays in memory is [`INDEX_BYTES_PER_ROW`] bytes a row; a cell is read from the file
-/// when it is asked for. Any number of threads may read at once.
+/// and, for JSON, an object. What stays in memory is [`INDEX_BYTES_PER_ROW`] bytes a row (for a folder of texts, the
+/// names of its files as well); a cell is read from the file when it is asked for. Any number of threads may read at once.
+/// A file in UTF-16 or compressed with gzip is unpacked to a temporary file, which goes when the table does.
 ///
 /// Rows are numbered from 0 in the order of the files; [`place`](Self::place) gives the file and line for messages.
 #[derive(Debug)]
@@ -126,17 +118,22 @@ pub struct Table {
     sources: Vec<Source>,
     columns: Vec<String>,
     rows: Vec<RowPlace>,
+    notes: Vec<String>,
 }
 
 impl Table {
     /// Opens files as one table, one after the other.
     ///
-    /// The columns of a CSV or TSV table are its header's; those of a JSONL file are all keys that occur, in the order of
-    /// their first appearance, and a row may lack some. Files may list the same columns in different orders.
+    /// The columns of a CSV or TSV table are its header's; those of a JSON or JSONL file are all keys that occur, in the
+    /// order of their first appearance, and a row may lack some. Files may list the same columns in different orders.
+    ///
+    /// A folder is a table of its `.txt` files in the order of their names: columns text and id (the path in the folder),
+    /// with a label where the files lie in folders, one a class, and a split where those lie in folders called train,
+    /// test and the like.
     ///
     /// # Errors
-    /// For a file that cannot be read, is empty, has only a header, has a row with too few or too many fields, is not
-    /// UTF-8 or not JSON, or whose columns differ from the first file's; each names file, row and field.
+    /// For a file that cannot be read, is empty, has only a header or none, has a row with too few or too many fields, is
+    /// not UTF-8 or not JSON, or whose columns differ from the first file's; each names file, row and field.
     pub fn open<P: AsRef<Path>>(paths: &[P], options: &TableOptions) -> Result<Table> {
         open::open(paths, options)
     }
@@ -172,12 +169,30 @@ impl Table {
     /// # Panics
     /// If `row` is not below [`len`](Self::len).
     pub fn place(&self, row: usize) -> Place {
-        Place::new(&self.source(row).path, u64::from(self.rows[row].line))
+        let source = self.source(row);
+        match &source.storage {
+            Storage::Folder(folder) => Place::new(folder.file(&source.path, row - source.first_row), 1),
+            _ => Place::new(&source.path, u64::from(self.rows[row].line)),
+        }
     }
 
-    /// The files of the table, in order.
+    /// The files of the table, in order; a folder stands for its texts.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         self.sources.iter().map(|source| source.path.as_path())
+    }
+
+    /// Every file that rows are read from, in order: as [`files`](Self::files), with each text file of a folder.
+    pub fn read_files(&self) -> impl Iterator<Item = PathBuf> {
+        self.sources.iter().flat_map(|source| match &source.storage {
+            Storage::Folder(folder) => (0..folder.len()).map(|i| folder.file(&source.path, i)).collect(),
+            _ => vec![source.path.clone()],
+        })
+    }
+
+    /// What was found out about the files beyond their names: the delimiter, an encoding, the layout of a folder. One
+    /// sentence each, to show.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// Reads one row.
@@ -189,16 +204,28 @@ impl Table {
     /// If `row` is not below [`len`](Self::len).
     pub fn row(&self, row: usize) -> Result<Row<'_>> {
         let source = self.source(row);
-        let RowPlace { offset, length, .. } = self.rows[row];
-        let mut bytes = vec![0; length as usize];
-        match read_exact_at(&source.file, &mut bytes, offset) {
-            Ok(()) => {}
-            Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
-                return Err(Error::Changed(source.path.clone()));
+        let cells = match &source.storage {
+            Storage::Folder(folder) => {
+                let mut cells = vec![Cell::Missing; self.columns.len()];
+                let fields = folder.read(&source.path, row - source.first_row)?;
+                for (field, &column) in fields.into_iter().zip(&source.order) {
+                    cells[column] = Cell::Text(field);
+                }
+                cells
             }
-            Err(e) => return Err(Error::io(&source.path, "read")(e)),
-        }
-        let cells = self.parse(source, &bytes).ok_or_else(|| Error::Changed(source.path.clone()))?;
+            Storage::Delimited { file, .. } | Storage::Json(file) => {
+                let RowPlace { offset, length, .. } = self.rows[row];
+                let mut bytes = vec![0; length as usize];
+                match read_exact_at(file, &mut bytes, offset) {
+                    Ok(()) => {}
+                    Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
+                        return Err(Error::Changed(source.path.clone()));
+                    }
+                    Err(e) => return Err(Error::io(&source.path, "read")(e)),
+                }
+                self.parse(source, &bytes).ok_or_else(|| Error::Changed(source.path.clone()))?
+            }
+        };
         Ok(Row { table: self, row, cells })
     }
 
@@ -247,8 +274,8 @@ impl Table {
     /// The cells of a row that was checked when the table was opened; `None` if it no longer holds.
     fn parse(&self, source: &Source, bytes: &[u8]) -> Option<Vec<Cell>> {
         let mut cells = vec![Cell::Missing; self.columns.len()];
-        match source.framing {
-            Framing::Delimited { delimiter, quoted } => {
+        match source.storage {
+            Storage::Delimited { delimiter, quoted, .. } => {
                 let mut fields = Fields::default();
                 fields.split(bytes, delimiter, quoted);
                 if fields.len() != source.order.len() {
@@ -258,13 +285,14 @@ impl Table {
                     cells[column] = Cell::Text(std::str::from_utf8(fields.get(field)).ok()?.to_owned());
                 }
             }
-            Framing::Lines => {
+            Storage::Json(_) => {
                 let Object(entries) = serde_json::from_slice(bytes).ok()?;
                 for (key, value) in entries {
                     let column = self.columns.iter().position(|column| *column == key)?;
                     cells[column] = json_cell(value).ok()?;
                 }
             }
+            Storage::Folder(_) => return None,
         }
         Some(cells)
     }

@@ -32,6 +32,7 @@ pub struct Tokenizer {
     special_ids: Vec<u32>,
     added_tokens: usize,
     max_tokens: usize,
+    add_special: bool,
     files: Vec<(&'static str, Vec<u8>)>,
 }
 
@@ -45,9 +46,35 @@ impl Tokenizer {
     /// describe fully, or `max_tokens` leaves no room beside the special tokens.
     pub fn from_folder(folder: impl AsRef<Path>, max_tokens: usize) -> Result<Tokenizer> {
         let folder = folder.as_ref();
+        Tokenizer::of(folder, Folder::read(folder)?, max_tokens)
+    }
+
+    /// Reads the text of a `tokenizer.json`.
+    ///
+    /// # Errors
+    /// As [`from_folder`](Self::from_folder).
+    pub fn from_json(json: &str, max_tokens: usize) -> Result<Tokenizer> {
+        let place = Path::new("tokenizer.json");
+        Tokenizer::of(place, Folder::of_json(place, json.as_bytes())?, max_tokens)
+    }
+
+    /// The tokenizer as the text of a `tokenizer.json`.
+    ///
+    /// # Errors
+    /// If the library cannot write it.
+    pub fn to_json(&self) -> Result<String> {
+        let mut plain = self.inner.clone();
+        let text = match plain.with_truncation(None) {
+            Ok(_) => plain.to_string(false).map_err(|e| e.to_string()),
+            Err(e) => Err(e.to_string()),
+        };
+        text.map_err(|problem| Error::Tokenizer { path: self.folder.clone(), problem })
+    }
+
+    fn of(folder: &Path, parts: Folder, max_tokens: usize) -> Result<Tokenizer> {
         // The library would otherwise run its own parallel loops; ours are on the caller's pool.
         tokenizers::utils::parallelism::set_parallelism(false);
-        let Folder { mut inner, special, files } = Folder::read(folder)?;
+        let Folder { mut inner, special, files } = parts;
         inner.with_padding(None);
         let added = inner.get_added_tokens_decoder();
         let mut special_ids: Vec<u32> =
@@ -57,7 +84,16 @@ impl Tokenizer {
         special_ids.dedup();
         let added_tokens = inner.get_post_processor().map_or(0, |processor| processor.added_tokens(false));
         let folder = folder.to_owned();
-        let tokenizer = Tokenizer { folder, inner, special, special_ids, added_tokens, max_tokens, files };
+        let tokenizer = Tokenizer {
+            folder,
+            inner,
+            special,
+            special_ids,
+            added_tokens,
+            max_tokens,
+            add_special: true,
+            files,
+        };
         tokenizer.with_max_tokens(max_tokens)
     }
 
@@ -85,6 +121,23 @@ impl Tokenizer {
         }
         self.max_tokens = max_tokens;
         Ok(self)
+    }
+
+    /// The same tokenizer, which adds no special tokens to a text.
+    pub fn without_special_tokens(mut self) -> Tokenizer {
+        self.add_special = false;
+        self.added_tokens = 0;
+        self
+    }
+
+    /// One more than the largest token id: the rows that an embedding table needs.
+    pub fn id_bound(&self) -> usize {
+        self.inner.get_vocab(true).into_values().max().map_or(0, |id| id as usize + 1)
+    }
+
+    /// The folder that it was read from.
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// The length limit, special tokens counted.
@@ -133,7 +186,7 @@ impl Tokenizer {
     /// # Errors
     /// If the tokenizer cannot represent the text: for example, it has no unknown token.
     pub fn encode(&self, text: &str) -> Result<Encoding> {
-        let encoded = guarded(|| self.inner.encode_fast(text, true).map_err(|e| e.to_string()));
+        let encoded = guarded(|| self.inner.encode_fast(text, self.add_special).map_err(|e| e.to_string()));
         match encoded {
             Ok(encoding) => Ok(Encoding { ids: encoding.get_ids().to_vec() }),
             Err(problem) => Err(Error::Tokenizer { path: self.folder.clone(), problem }),

@@ -5,12 +5,15 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use parallax_data::text::Tokenizer;
 
-use crate::encoder::{Encoder, names};
+use crate::encoder::{Encoder, StaticEmbedding, Transformer, names};
 use crate::folder::weights::Weights;
 use crate::folder::{self, Folder, Similarity};
 use crate::head::{Normalize, Stage};
 use crate::pooling::{Mode, Pooling};
 use crate::{Error, Layout, Pass, Result, parameters};
+
+/// The longest text that is not cut, in tokens, where the model itself has no limit.
+const UNLIMITED: usize = 1 << 20;
 
 /// Everything that has parameters: the encoder, if there is one, and the stages after pooling.
 #[derive(Module, Debug)]
@@ -38,9 +41,39 @@ pub struct TextTower {
     pub prefix: String,
     width: usize,
     padding: u32,
+    /// Whether the encoder is a token table, which has a vector for a text without tokens.
+    tabular: bool,
 }
 
 impl TextTower {
+    /// The text side of a token table: no special tokens, and no limit unless one is set.
+    fn over_table(tokenizer: Tokenizer, table: &StaticEmbedding, max_tokens: Option<usize>) -> Result<Self> {
+        let [rows, width] = table.dims();
+        let max_tokens = max_tokens.unwrap_or(UNLIMITED).clamp(1, UNLIMITED);
+        let tokenizer = tokenizer.without_special_tokens().with_max_tokens(max_tokens)?;
+        if tokenizer.id_bound() > rows {
+            return Err(Error::Dimension {
+                what: format!(
+                    "{}: tokens of the tokenizer against the token table",
+                    tokenizer.folder().display()
+                ),
+                expected: rows,
+                found: tokenizer.id_bound(),
+            });
+        }
+        Ok(TextTower {
+            pooling: Pooling::new(Mode::Mean),
+            max_tokens,
+            lower_case: false,
+            source: tokenizer.folder().to_owned(),
+            prefix: String::new(),
+            tokenizer,
+            width,
+            padding: 0,
+            tabular: true,
+        })
+    }
+
     /// Width of the token states.
     pub fn width(&self) -> usize {
         self.width
@@ -66,7 +99,7 @@ impl TextTower {
             .into_iter()
             .map(|encoding| {
                 let mut ids = encoding.ids;
-                if ids.is_empty() {
+                if ids.is_empty() && !self.tabular {
                     // A tokenizer without special tokens finds nothing in an empty text.
                     ids.push(self.padding);
                 }
@@ -90,7 +123,7 @@ pub struct LoadOptions {
 pub enum Input {
     /// A tokenised text.
     Tokens {
-        /// Token ids, special tokens included; at least one.
+        /// Token ids, special tokens included; at least one, but for a token table.
         ids: Vec<u32>,
         /// How many of the first belong to a prompt.
         prompt_tokens: usize,
@@ -139,10 +172,10 @@ impl SentenceEncoder {
                 .iter()
                 .find_map(|name| name.strip_suffix(anchor).map(str::to_owned))
                 .ok_or_else(|| Error::MissingTensor { path: weights.path().into(), tensor: anchor.into() })?;
-            let zeros = Encoder::zeros(config, device);
-            encoder = Some(folder::fill(zeros, &weights, |path| {
+            let zeros = Transformer::zeros(config, device);
+            encoder = Some(Encoder::Transformer(folder::fill(zeros, &weights, |path| {
                 format!("{prefix}{}", names::in_checkpoint(config.family, path))
-            })?);
+            })?));
             let pooling = folder.pooling.clone().unwrap_or_else(|| Pooling::new(Mode::Mean));
             let max_tokens = options.max_tokens.map_or(folder.max_tokens, |n| n.clamp(2, folder.max_tokens));
             let tokenizer = Tokenizer::from_folder(at, max_tokens)?;
@@ -162,7 +195,14 @@ impl SentenceEncoder {
                 prefix,
                 width: config.width,
                 padding: config.padding,
+                tabular: false,
             });
+        }
+        if let Some(at) = &folder.table {
+            let table = StaticEmbedding::read(at, device)?;
+            let tokenizer = Tokenizer::from_folder(at, UNLIMITED)?;
+            text = Some(TextTower::over_table(tokenizer, &table, options.max_tokens)?);
+            encoder = Some(Encoder::Static(table));
         }
         let input = match &text {
             Some(tower) => tower.pooling.output(tower.width),
@@ -180,6 +220,32 @@ impl SentenceEncoder {
         };
         model.check_widths()?;
         Ok(model)
+    }
+
+    /// A static model: a token table behind a tokenizer, then the stages of a head.
+    ///
+    /// # Errors
+    /// A tokenizer with tokens beyond the table, or a head of another width.
+    pub fn over_table(tokenizer: Tokenizer, table: StaticEmbedding, head: Vec<Stage>) -> Result<Self> {
+        let text = TextTower::over_table(tokenizer, &table, None)?;
+        let model = SentenceEncoder {
+            input: text.width,
+            network: Network { encoder: Some(Encoder::Static(table)), head },
+            text: Some(text),
+            prompts: BTreeMap::new(),
+            default_prompt: None,
+            similarity: Similarity::Cosine,
+        };
+        model.check_widths()?;
+        Ok(model)
+    }
+
+    /// The model without the [`Normalize`] that it ends in, if it does: embeddings with their lengths.
+    pub fn without_normalize(mut self) -> Self {
+        if self.normalized() {
+            self.network.head.pop();
+        }
+        self
     }
 
     /// A model over stored vectors of dimension `input`: no encoder, only a head.
@@ -343,11 +409,14 @@ impl SentenceEncoder {
             }
         }
         let mut x = match (&self.network.encoder, &self.text) {
-            (Some(encoder), Some(tower)) if texts.len() == batch.len() => {
-                let layout = Layout::new(&texts.iter().map(|ids| ids.len()).collect::<Vec<_>>());
-                let states = encoder.forward(&texts, &layout, pass);
-                tower.pooling.forward(states, &layout, &prompts)
-            }
+            (Some(encoder), Some(tower)) if texts.len() == batch.len() => match encoder {
+                Encoder::Static(table) => table.forward(&texts),
+                Encoder::Transformer(encoder) => {
+                    let layout = Layout::new(&texts.iter().map(|ids| ids.len()).collect::<Vec<_>>());
+                    let states = encoder.forward(&texts, &layout, pass);
+                    tower.pooling.forward(states, &layout, &prompts)
+                }
+            },
             (None, _) if texts.is_empty() => {
                 Tensor::from_data(TensorData::new(vectors, [batch.len(), self.input]), &device)
             }
@@ -379,7 +448,7 @@ impl SentenceEncoder {
         let mut out = vec![0f32; inputs.len() * dim];
         let (mut from, mut done) = (0, 0);
         while from < order.len() {
-            let longest = inputs[order[from]].tokens();
+            let longest = inputs[order[from]].tokens().max(1);
             let to = (from + (token_budget / longest).max(1)).min(order.len());
             let batch: Vec<&Input> = order[from..to].iter().map(|&i| &inputs[i]).collect();
             let data = self.forward(&batch, &Pass::inference())?.into_data();

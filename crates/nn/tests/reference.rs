@@ -89,7 +89,11 @@ fn every_pooling_mode_equals_sentence_transformers() {
         })
         .unzip();
     let layout = Layout::new(&ids.iter().map(|ids| ids.len()).collect::<Vec<_>>());
-    let states = model.network().encoder.as_ref().unwrap().forward(&ids, &layout, &Pass::inference());
+    let states = model.network().encoder.as_ref().unwrap().transformer().unwrap().forward(
+        &ids,
+        &layout,
+        &Pass::inference(),
+    );
     for case in cases["rows"].as_array().unwrap() {
         let modes = match &case["pooling_mode"] {
             Value::String(one) => vec![one.clone()],
@@ -111,7 +115,7 @@ fn gradients_equal_pytorch() {
         let check = &reference["gradient_check"];
         let device = cpu().autodiff();
         let model = load(family);
-        let kind = model.network().encoder.as_ref().unwrap().config().family;
+        let kind = model.network().encoder.as_ref().unwrap().transformer().unwrap().config().family;
         let model = model.map_network(|network| parameters::prepare(network, |_| true));
         let inputs = model.tokenize(&strings(&reference["texts"]), None).unwrap();
         let x = model.forward(&inputs.iter().collect::<Vec<_>>(), &Pass::inference()).unwrap();

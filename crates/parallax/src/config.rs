@@ -21,14 +21,17 @@
 //! refused with the nearest valid one.
 
 mod check;
+mod infer;
 mod keys;
 mod read;
+mod template;
 
 use std::path::PathBuf;
 
 use parallax_data::table::Format;
 use parallax_data::{Columns, Split, TableOptions};
 use parallax_eval::Measure;
+use parallax_linear::SelectionConfig;
 use parallax_metric::Objective;
 use parallax_nn::head::Head;
 use parallax_nn::pooling::Mode;
@@ -38,6 +41,7 @@ use serde::{Deserialize, Serialize};
 
 pub use check::schema;
 pub(crate) use check::{named_variants, nearest, plain_schema, resolved};
+pub use infer::{Inferred, infer};
 pub use keys::keys;
 pub use read::parse_component;
 
@@ -55,6 +59,9 @@ pub struct RunConfig {
     pub model: Option<Start>,
     /// A head put after the model, or over the stored vectors.
     pub head: Option<Head>,
+    /// A map fitted in closed form instead of training: the model stays as it is, and the best map after it, or none, is
+    /// found by cross-validation over the classes of the training rows.
+    pub adapter: Option<SelectionConfig>,
     /// What training minimises.
     pub objective: Objective,
     /// How the model is trained.
@@ -269,13 +276,15 @@ impl Default for Evaluate {
 pub struct Output {
     /// The folder of all runs, from the current folder; this one's is `<dir>/<name>`.
     pub dir: PathBuf,
+    /// Whether a page with curves, maps and single queries is written: `report.html`.
+    pub report: bool,
     /// Whether the curves are also written as TensorBoard event files, into the run's folder.
     pub tensorboard: bool,
 }
 
 impl Default for Output {
     fn default() -> Self {
-        Output { dir: "runs".into(), tensorboard: false }
+        Output { dir: "runs".into(), report: true, tensorboard: false }
     }
 }
 

@@ -132,6 +132,17 @@ impl Dataset {
         self.roles.as_ref().map_or("stored vectors", |roles| roles.shape.name())
     }
 
+    /// What the rows are, with their columns.
+    pub(crate) fn kind(&self) -> Shape {
+        self.roles.as_ref().map_or(Shape::Vectors { label: None }, |roles| roles.shape.clone())
+    }
+
+    /// The name of the column that says which part a row belongs to.
+    pub(crate) fn split_column(&self) -> Option<String> {
+        let at = self.roles.as_ref().and_then(|roles| roles.split)?;
+        self.table.as_ref()?.columns().get(at).cloned()
+    }
+
     /// The files, in order.
     pub(crate) fn files(&self) -> &[PathBuf] {
         &self.files
@@ -203,6 +214,14 @@ impl Dataset {
     fn texts(&self, column: usize, rows: &[u32]) -> Result<Vec<String>, parallax_data::Error> {
         let table = self.table.as_ref().expect("rows without vectors come from a table");
         rows.iter().map(|&row| table.cell(row as usize, column)).collect()
+    }
+
+    /// The text of a row, for show; empty where it has none.
+    pub(crate) fn text(&self, column: usize, row: u32) -> String {
+        let has =
+            !matches!(self.roles.as_ref().map(|roles| &roles.shape), Some(Shape::Vectors { .. }) | None);
+        let table = self.table.as_ref().filter(|_| has);
+        table.and_then(|table| table.cell(row as usize, column).ok()).unwrap_or_default()
     }
 
     /// The column of a row's own text, and of the text that belongs to it where rows are pairs.

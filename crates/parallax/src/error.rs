@@ -73,6 +73,15 @@ pub enum Error {
     /// Training.
     #[error(transparent)]
     Training(#[from] parallax_train::Error),
+    /// From a conversion of a model.
+    #[error(transparent)]
+    Surgery(#[from] parallax_surgery::Error),
+    /// From a closed-form map.
+    #[error(transparent)]
+    Linear(#[from] parallax_linear::Error),
+    /// From the page of a run.
+    #[error(transparent)]
+    Report(#[from] parallax_report::Error),
 }
 
 /// `Result` with this crate's [`Error`].
@@ -125,6 +134,9 @@ impl Error {
             Error::Objective(error) => objective(error),
             Error::Evaluation(error) => evaluation(error),
             Error::Training(error) => training(error),
+            Error::Surgery(error) => error.hint(),
+            Error::Linear(error) => error.hint(),
+            Error::Report(error) => error.hint().map(str::to_owned),
         }
     }
 }

@@ -142,7 +142,7 @@ pub fn evaluate(
 ) -> Result<EvaluationReport> {
     let Prepared { rows, encoder, selected, settings, reader } = Prepared::new(model, evaluation)?;
     let batch_tokens = evaluation.evaluate.batch_tokens;
-    let result = measure(&rows, &reader, &encoder, &selected, &settings, batch_tokens, progress)?;
+    let result = measure(&rows, &reader, &encoder, &selected, &settings, batch_tokens, progress)?.retrieval;
     Ok(EvaluationReport {
         data: rows.files().to_vec(),
         shape: rows.shape().to_owned(),
@@ -217,6 +217,14 @@ impl Prepared {
     }
 }
 
+/// Rows that were measured: what they gave, and their vectors, both sides of them for pairs.
+pub(crate) struct Measured {
+    pub(crate) retrieval: Retrieval,
+    pub(crate) dim: usize,
+    pub(crate) vectors: Vec<f32>,
+    pub(crate) others: Option<Vec<f32>>,
+}
+
 /// Embeds rows and measures retrieval: of labelled rows among themselves, of pairs from anchors to positives.
 pub(crate) fn measure(
     data: &Dataset,
@@ -226,7 +234,7 @@ pub(crate) fn measure(
     settings: &RetrievalConfig,
     batch_tokens: usize,
     progress: &mut dyn FnMut(usize),
-) -> Result<Retrieval> {
+) -> Result<Measured> {
     let (values, other) = data.embed(reader, encoder, rows, batch_tokens, progress)?;
     let (labels, dim) = (data.relevance(rows)?, encoder.dim());
     let queries = Vectors { values: &values, dim, labels: &labels };
@@ -234,7 +242,8 @@ pub(crate) fn measure(
         None => Gallery::LeaveOneOut,
         Some(values) => Gallery::Reference(Vectors { values, dim, labels: &labels }),
     };
-    Ok(retrieval(settings, queries, gallery)?)
+    let retrieval = retrieval(settings, queries, gallery)?;
+    Ok(Measured { retrieval, dim, vectors: values, others: other })
 }
 
 /// The similarity that a model's folder asks for.

@@ -13,6 +13,7 @@
 //! | [`run`] | from a run file to a better model |
 //! | [`mod@evaluate`] | measures of a model or of stored vectors |
 //! | [`mod@embed`] | a file of texts to a file of vectors, in constant memory |
+//! | [`convert`] | from one model folder to another |
 //! | [`models`] | from a model's name to its folder |
 //! | [`catalogue`] | what there is to choose from |
 //! | [`runs`] | the runs on a disk: listed, shown, compared |
@@ -24,6 +25,7 @@
 
 pub mod catalogue;
 pub mod config;
+pub mod convert;
 mod dataset;
 mod definitions;
 pub mod doctor;

@@ -13,6 +13,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
+mod starter;
+
+pub use starter::{STARTER, STARTER_BYTES};
+
 /// A model that can be fetched by its name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -148,6 +152,7 @@ pub fn resolve_in(
 ) -> Result<PathBuf> {
     match look(name, locations)? {
         Place::Folder(folder) => Ok(folder),
+        Place::BuiltIn => starter::unpack(locations),
         Place::Known(entry) => download::fetch(entry, locations, progress),
         Place::Hub => {
             let entry = download::list(name, locations)?;
@@ -161,6 +166,8 @@ pub fn resolve_in(
 pub enum Place {
     /// On this machine.
     Folder(PathBuf),
+    /// The encoder that comes with the program; it is unpacked into the cache when it is first used.
+    BuiltIn,
     /// A known model that would be fetched.
     Known(&'static Known),
     /// A name on the hub; what it holds is not known before it is asked.
@@ -175,6 +182,9 @@ pub fn look(name: &str, locations: &Locations) -> Result<Place> {
     let direct = Path::new(name);
     if direct.is_dir() {
         return Ok(Place::Folder(direct.to_owned()));
+    }
+    if name == STARTER {
+        return Ok(Place::BuiltIn);
     }
     let no_model =
         |what: &str, hint: String| Err(Error::NoModel { name: name.to_owned(), what: what.to_owned(), hint });
@@ -206,6 +216,22 @@ pub fn look(name: &str, locations: &Locations) -> Result<Place> {
             no_model("it is neither a folder nor a known name", format!("{near}{usual}"))
         }
     }
+}
+
+/// Whether the model called `name` is on this machine and is a token table.
+pub(crate) fn is_static(name: &str) -> bool {
+    if name == STARTER {
+        return true;
+    }
+    let locations = Locations::from_env();
+    let places = locations.folders.iter().chain([&locations.cache]).map(|folder| folder.join(name));
+    let found = std::iter::once(PathBuf::from(name))
+        .chain(places)
+        .find(|folder| folder.join("modules.json").is_file());
+    found.is_some_and(|folder| {
+        let folder = parallax_nn::folder::Folder::open(&folder, None);
+        folder.is_ok_and(|folder| folder.table.is_some())
+    })
 }
 
 /// `name` or `organisation/name`, with nothing that could lead out of a folder.

@@ -1,7 +1,9 @@
 //! A run from its TOML file to a better model: read, measure, train, measure again, save.
 
+mod adapt;
 mod card;
 mod outcome;
+mod page;
 mod plan;
 mod rows;
 
@@ -14,18 +16,20 @@ use std::time::Instant;
 use parallax_data::sampler::{PerClassSampler, Rows, Sampler, ShuffledSampler};
 use parallax_data::split::check_trainable;
 use parallax_data::{Parts, atomic_write};
-use parallax_eval::{Measure, Retrieval, RetrievalConfig, paired_bootstrap};
+use parallax_eval::{Measure, RetrievalConfig, paired_bootstrap};
+use parallax_linear::{Selection, SelectionConfig};
 use parallax_nn::head::{Head, LinearHead};
 use parallax_nn::{LoadOptions, SentenceEncoder, cpu};
 use parallax_random::Key;
 use parallax_train::{Measures, Trainer, checkpoint, peak_memory};
 
 use crate::config::RunConfig;
-use crate::dataset::Dataset;
+use crate::dataset::{Dataset, Reader};
 use crate::error::{Error, Result};
-use crate::evaluate::{measure, own_similarity};
+use crate::evaluate::{Measured, measure, own_similarity};
 use crate::runs;
-pub use outcome::{DataSummary, MeasureChange, Outcome, TrainSummary};
+pub use outcome::{DataSummary, Outcome, TrainSummary, Validation};
+pub use parallax_report::MeasureChange;
 pub(crate) use plan::seconds_per_row;
 pub use plan::{RunPlan, plan};
 use rows::TrainRows;
@@ -63,6 +67,17 @@ pub enum Event {
         /// Seconds left.
         seconds_left: f64,
     },
+    /// Closed-form maps are tried.
+    Candidates {
+        /// Fits that are measured.
+        done: u64,
+        /// Fits in all.
+        total: u64,
+        /// The map that comes next.
+        next: String,
+        /// Seconds left.
+        seconds_left: f64,
+    },
     /// A validation was made.
     Validation {
         /// Steps taken.
@@ -87,14 +102,14 @@ pub enum Event {
 /// Data, a model or settings that cannot be used, an existing run that is not to be resumed, values that are not finite.
 pub fn train(config: RunConfig, options: TrainOptions, on_event: &mut dyn FnMut(&Event)) -> Result<Outcome> {
     match execute(config, options, false, on_event)? {
-        Done::Trained(outcome) => Ok(outcome),
+        Done::Made(outcome) => Ok(*outcome),
         Done::Planned(_) => unreachable!("a plan is only made where it is asked for"),
     }
 }
 
 /// How [`execute`] ended.
 enum Done {
-    Trained(Outcome),
+    Made(Box<Outcome>),
     Planned(RunPlan),
 }
 
@@ -109,7 +124,7 @@ fn execute(
     let folder = options.out.clone().unwrap_or_else(|| config.output.folder(&config.name));
     if let Some(outcome) = existing(&folder, options.resume)? {
         on_event(&Event::Message(format!("{} is finished", folder.display())));
-        return Ok(Done::Trained(outcome));
+        return Ok(Done::Made(Box::new(outcome)));
     }
     config.objective.check()?;
 
@@ -129,88 +144,175 @@ fn execute(
         parts.test.len()
     )));
 
-    if rehearsed {
-        let planned = RunPlan::new(&config, &data, &parts, &split, &folder)?;
-        if planned.fetched.is_some() {
-            return Ok(Done::Planned(planned));
+    let planned = match rehearsed {
+        false => None,
+        true => {
+            let planned = RunPlan::new(&config, &data, &parts, &split, &folder)?;
+            if planned.fetched.is_some() {
+                return Ok(Done::Planned(planned));
+            }
+            Some(planned)
         }
-    }
+    };
     let (base, start) = load(&config, &data, key, on_event)?;
     let reader = data.reader(&base, config.model.as_ref().and_then(|m| m.prompt.as_deref()))?;
-    let train_rows = TrainRows::new(&data, &reader, &parts.train)?;
-    let hashes: Vec<&[u64]> = train_rows.hashes().iter().map(Vec::as_slice).collect();
-    let rows = Rows {
-        n: parts.train.len(),
-        labels: data.classes().map(|_| parallax_train::Examples::labels(&train_rows)),
-        texts: &hashes,
-    };
-    let sampler = config.train.sampler.clone().unwrap_or_else(|| match data.classes() {
-        Some(_) => Sampler::PerClass(PerClassSampler::default()),
-        None => Sampler::Shuffled(ShuffledSampler::default()),
-    });
-    let batch_size = config.train.batch_size.min(parts.train.len().max(1));
-    let batches = sampler.build(batch_size, rows, key)?;
-    if batches.short_classes() > 0 {
-        on_event(&Event::Message(format!(
-            "warning: {} classes have fewer rows than a batch takes of each; rows of theirs repeat",
-            batches.short_classes()
-        )));
-    }
-
-    let similarity = own_similarity(&base)?;
-    let measured = |model: &SentenceEncoder, rows: &[u32], resamples: usize| -> Result<Retrieval> {
-        let settings = RetrievalConfig {
-            measures: config.evaluate.measures.clone(),
-            similarity,
-            resamples,
-            seed: key.named("evaluate").bits(0),
-            ..RetrievalConfig::default()
-        };
-        measure(&data, &reader, model, rows, &settings, config.evaluate.batch_tokens, &mut |_| ())
-    };
-    let validate = |model: &SentenceEncoder| -> parallax_train::Result<Measures> {
-        let result = measured(model, &parts.validation, 0).map_err(into_training)?;
-        Ok(result.measures.into_iter().map(|m| (m.name, m.value)).collect())
-    };
-    let stop = options.stop.clone();
-    let sha256 = data.sha256()?;
-    let mut trainer = Trainer {
-        objective: &config.objective,
-        config: &config.train,
-        examples: &train_rows,
-        batches: &batches,
-        validate: (!parts.validation.is_empty()).then_some(&validate),
-        validation_seconds: 0.0,
-        key: key.named("train"),
-        stop: &stop,
-        folder: &folder,
-        fingerprint: fingerprint(&config, &sha256, &base)?,
-        tensorboard: config.output.tensorboard,
-    };
-    trainer.check()?;
     check_validation(&config)?;
-    if rehearsed {
-        let mut planned = RunPlan::new(&config, &data, &parts, &split, &folder)?;
-        let (_, rows) = reported(&parts);
-        let seconds = seconds_per_row(&data, &reader, &base, rows, config.evaluate.batch_tokens)?;
-        trainer.validation_seconds = seconds * parts.validation.len() as f64;
-        planned.measuring_seconds = 2.0 * seconds * rows.len() as f64;
-        planned.dim = Some(start.dim());
-        planned.training =
-            Some(trainer.plan(start, options.resume, &mut |event| on_event(&translate(event)))?);
-        return Ok(Done::Planned(planned));
+    let ground =
+        Ground { config: &config, data: &data, parts: &parts, reader: &reader, key, folder: &folder };
+    match (&config.adapter, planned) {
+        (Some(search), None) => Ok(Done::Made(Box::new(ground.fit(search, base, &options, on_event)?))),
+        (Some(_), Some(planned)) => Ok(Done::Planned(ground.rehearse(planned, &base)?)),
+        (None, planned) => ground.learn(base, start, &options, planned, on_event),
+    }
+}
+
+/// What a run stands on.
+struct Ground<'a> {
+    config: &'a RunConfig,
+    data: &'a Dataset,
+    parts: &'a Parts,
+    reader: &'a Reader,
+    key: Key,
+    folder: &'a Path,
+}
+
+/// A model that was made, and how.
+struct Made {
+    model: SentenceEncoder,
+    interrupted: bool,
+    training: TrainSummary,
+    adapter: Option<Selection>,
+}
+
+impl Ground<'_> {
+    /// The way of training; where it is only planned, up to the first step.
+    fn learn(
+        &self,
+        base: SentenceEncoder,
+        start: SentenceEncoder,
+        options: &TrainOptions,
+        planned: Option<RunPlan>,
+        on_event: &mut dyn FnMut(&Event),
+    ) -> Result<Done> {
+        let Ground { config, data, parts, reader, key, folder } = *self;
+        let train_rows = TrainRows::new(data, reader, &parts.train)?;
+        let hashes: Vec<&[u64]> = train_rows.hashes().iter().map(Vec::as_slice).collect();
+        let rows = Rows {
+            n: parts.train.len(),
+            labels: data.classes().map(|_| parallax_train::Examples::labels(&train_rows)),
+            texts: &hashes,
+        };
+        let sampler = config.train.sampler.clone().unwrap_or_else(|| match data.classes() {
+            Some(_) => Sampler::PerClass(PerClassSampler::default()),
+            None => Sampler::Shuffled(ShuffledSampler::default()),
+        });
+        let batch_size = config.train.batch_size.min(parts.train.len().max(1));
+        let batches = sampler.build(batch_size, rows, key)?;
+        if batches.short_classes() > 0 {
+            on_event(&Event::Message(format!(
+                "warning: {} classes have fewer rows than a batch takes of each; rows of theirs repeat",
+                batches.short_classes()
+            )));
+        }
+        let validate = |model: &SentenceEncoder| -> parallax_train::Result<Measures> {
+            let result = self.measured(model, &parts.validation, 0).map_err(into_training)?;
+            Ok(result.retrieval.measures.into_iter().map(|m| (m.name, m.value)).collect())
+        };
+        let mut trainer = Trainer {
+            objective: &config.objective,
+            config: &config.train,
+            examples: &train_rows,
+            batches: &batches,
+            validate: (!parts.validation.is_empty()).then_some(&validate),
+            validation_seconds: 0.0,
+            key: key.named("train"),
+            stop: &options.stop,
+            folder,
+            fingerprint: fingerprint(config, &data.sha256()?, &base)?,
+            tensorboard: config.output.tensorboard,
+        };
+        trainer.check()?;
+        if let Some(planned) = planned {
+            let mut planned = self.rehearse(planned, &base)?;
+            trainer.validation_seconds = planned.row_seconds * parts.validation.len() as f64;
+            planned.dim = Some(start.dim());
+            planned.training =
+                Some(trainer.plan(start, options.resume, &mut |event| on_event(&translate(event)))?);
+            return Ok(Done::Planned(planned));
+        }
+        let outcome = self.report(base, on_event, |base, measuring, on_event| {
+            // From here on its weights would only stand beside the trained ones.
+            drop(base);
+            trainer.validation_seconds = measuring * parts.validation.len() as f64;
+            let trained = trainer.run(start, options.resume, &mut |event| on_event(&translate(event)))?;
+            let training = TrainSummary::new(&trained, &trainer, peak_memory());
+            Ok(Made { model: trained.model, interrupted: trained.interrupted, training, adapter: None })
+        });
+        let checkpoint = folder.join("checkpoint");
+        match &outcome {
+            Ok(outcome) if !outcome.interrupted => checkpoint::remove(&checkpoint)?,
+            Ok(_) => {}
+            Err(_) if checkpoint::find(&checkpoint).is_none() => self.clear(),
+            // There is something to go on from; why it ended stands beside it.
+            Err(error) => {
+                let _ = fs::write(folder.join(runs::ERROR), format!("{error}\n"));
+            }
+        }
+        Ok(Done::Made(Box::new(outcome?)))
     }
 
-    fs::create_dir_all(&folder).map_err(Error::io(&folder, "create the run's folder"))?;
-    let outcome = (|| -> Result<Outcome> {
+    /// What measuring will take, found out on a few rows.
+    fn rehearse(&self, planned: RunPlan, base: &SentenceEncoder) -> Result<RunPlan> {
+        let (_, rows) = reported(self.parts);
+        let batch_tokens = self.config.evaluate.batch_tokens;
+        let row_seconds = seconds_per_row(self.data, self.reader, base, rows, batch_tokens)?;
+        let measuring_seconds = 2.0 * row_seconds * rows.len() as f64;
+        Ok(RunPlan { dim: Some(base.dim()), row_seconds, measuring_seconds, ..planned })
+    }
+
+    /// The closed-form way.
+    fn fit(
+        &self,
+        search: &SelectionConfig,
+        base: SentenceEncoder,
+        options: &TrainOptions,
+        on_event: &mut dyn FnMut(&Event),
+    ) -> Result<Outcome> {
+        let Ground { config, data, parts, reader, key, .. } = *self;
+        // The classes of the validation rows are as good for cross-validation as any.
+        let rows: Vec<u32> = parts.train.iter().chain(&parts.validation).copied().collect();
+        let outcome = self.report(base, on_event, |base, _, on_event| {
+            let batch_tokens = config.evaluate.batch_tokens;
+            let adapted =
+                adapt::adapt(search, &base, data, reader, &rows, batch_tokens, key, &options.stop, on_event)?;
+            let training = TrainSummary {
+                seconds: adapted.seconds,
+                peak_memory: peak_memory(),
+                ..TrainSummary::default()
+            };
+            Ok(Made { model: adapted.model, interrupted: false, training, adapter: Some(adapted.selection) })
+        });
+        if outcome.is_err() {
+            self.clear();
+        }
+        outcome
+    }
+
+    /// Measures, makes the model, measures again, and writes down what was found.
+    fn report(
+        &self,
+        base: SentenceEncoder,
+        on_event: &mut dyn FnMut(&Event),
+        make: impl FnOnce(SentenceEncoder, f64, &mut dyn FnMut(&Event)) -> Result<Made>,
+    ) -> Result<Outcome> {
+        let Ground { config, data, parts, key, folder, .. } = *self;
+        fs::create_dir_all(folder).map_err(Error::io(folder, "create the run's folder"))?;
         // Whether the folder can be written to is found out now and not after an hour.
-        let resolved = config.to_toml()?;
-        atomic_write(folder.join("config.toml"), |file| {
-            std::io::Write::write_all(file, resolved.as_bytes())
-        })?;
-        let _held = runs::hold(&folder);
+        write(&folder.join("config.toml"), &config.to_toml()?)?;
+        let _held = runs::hold(folder);
         let _ = fs::remove_file(folder.join(runs::ERROR));
-        let (part, rows) = reported(&parts);
+        let (part, rows) = reported(parts);
+        let mut measuring = 0.0;
         let before = match rows {
             [] => {
                 on_event(&Event::Message(
@@ -219,63 +321,112 @@ fn execute(
                 None
             }
             rows => {
-                on_event(&Event::Message(format!("measuring {} rows before training", rows.len())));
+                on_event(&Event::Message(format!("measuring {} rows before", rows.len())));
                 let begun = Instant::now();
-                let result = measured(&base, rows, config.evaluate.resamples)?;
-                trainer.validation_seconds =
-                    begun.elapsed().as_secs_f64() * parts.validation.len() as f64 / rows.len() as f64;
+                let mut result = self.measured(&base, rows, config.evaluate.resamples)?;
+                measuring = begun.elapsed().as_secs_f64() / rows.len() as f64;
+                if rows.len() > page::MOST_ROWS || !config.output.report {
+                    result.vectors = Vec::new();
+                    result.others = None;
+                }
                 Some(result)
             }
         };
-        // From here on its weights would only stand beside the trained ones.
-        drop(base);
-        let trained = trainer.run(start, options.resume, &mut |event| on_event(&translate(event)))?;
+        let main = &config.train.validate_with;
+        let validated = |model: &SentenceEncoder| -> Result<Option<f64>> {
+            if parts.validation.is_empty() || part == "validation" {
+                return Ok(None);
+            }
+            let found = self.measured(model, &parts.validation, 0)?.retrieval.measures;
+            Ok(found.into_iter().find(|measure| measure.name == *main).map(|measure| measure.value))
+        };
+        let valid_before = validated(&base)?;
+        let similarity = own_similarity(&base)?;
+        let made = make(base, measuring, on_event)?;
         let mut outcome = Outcome {
             name: config.name.clone(),
-            folder: folder.clone(),
-            interrupted: trained.interrupted,
+            folder: folder.to_owned(),
+            interrupted: made.interrupted,
             seed: config.seed,
             part: part.into(),
-            dim: trained.model.dim(),
-            training: TrainSummary::new(&trained, &trainer, peak_memory()),
-            data: DataSummary::new(&data, &parts, sha256.clone()),
+            dim: made.model.dim(),
+            training: made.training,
+            adapter: made.adapter,
+            data: DataSummary::new(data, parts, data.sha256()?),
             ..Outcome::default()
         };
-        if trained.interrupted {
+        if outcome.interrupted {
             return Ok(outcome);
         }
+        if let (Some(before), Some(after)) = (valid_before, validated(&made.model)?) {
+            outcome.validation = Some(Validation { measure: main.clone(), before, after });
+        }
+        let mut after = None;
         if let Some(before) = &before {
             on_event(&Event::Message("measuring again".into()));
-            let after = measured(&trained.model, rows, config.evaluate.resamples)?;
-            outcome.compare(before, &after, |name, x, y| {
+            let result = self.measured(&made.model, rows, config.evaluate.resamples)?;
+            outcome.compare(&before.retrieval, &result.retrieval, |name, x, y| {
                 paired_bootstrap(x, y, config.evaluate.resamples, key.named("paired").named(name))
             })?;
+            after = Some(result);
         }
         outcome.advise();
         let model = folder.join("model");
-        parallax_nn::folder::save(&trained.model, &model, &card::card(&config, &outcome))?;
+        parallax_nn::folder::save(&made.model, &model, &card::card(config, &outcome))?;
         outcome.model = Some(model);
-        let text = serde_json::to_string_pretty(&outcome).map_err(|e| Error::setting(e.to_string()))?;
-        atomic_write(folder.join("metrics.json"), |file| std::io::Write::write_all(file, text.as_bytes()))?;
-        checkpoint::remove(&trainer.checkpoint())?;
+        let mut json = serde_json::Value::Null;
+        if config.output.report {
+            on_event(&Event::Message("drawing the report".into()));
+            let at = folder.join("report.html");
+            let log = folder.join("metrics.jsonl");
+            let page = page::page(
+                config,
+                &outcome,
+                data,
+                rows,
+                before.as_ref().zip(after.as_ref()),
+                similarity,
+                &log,
+                key,
+            )?;
+            write(&at, &page.render())?;
+            outcome.report = Some(at);
+            // The page's numbers stand in the same file; what both have is the same value.
+            json = page.metrics();
+        }
+        let own = serde_json::to_value(&outcome).map_err(|e| Error::setting(e.to_string()))?;
+        match (json.as_object_mut(), own) {
+            (Some(all), serde_json::Value::Object(own)) => all.extend(own),
+            (_, own) => json = own,
+        }
+        write(&folder.join("metrics.json"), &format!("{json:#}\n"))?;
         Ok(outcome)
-    })();
-    match &outcome {
-        // Nothing worth keeping: leave no trace of a run that never was. A folder with anything else in it stays.
-        Err(_) if checkpoint::find(&trainer.checkpoint()).is_none() => {
-            for name in ["config.toml", "metrics.jsonl"] {
-                let _ = fs::remove_file(folder.join(name));
-            }
-            let _ = parallax_train::tensorboard::remove(&folder);
-            let _ = fs::remove_dir(&folder);
-        }
-        // There is something to go on from; why it ended stands beside it.
-        Err(error) => {
-            let _ = fs::write(folder.join(runs::ERROR), format!("{error}\n"));
-        }
-        Ok(_) => {}
     }
-    outcome.map(Done::Trained)
+
+    fn measured(&self, model: &SentenceEncoder, rows: &[u32], resamples: usize) -> Result<Measured> {
+        let Ground { config, data, reader, key, .. } = *self;
+        let settings = RetrievalConfig {
+            measures: config.evaluate.measures.clone(),
+            similarity: own_similarity(model)?,
+            resamples,
+            seed: key.named("evaluate").bits(0),
+            ..RetrievalConfig::default()
+        };
+        measure(data, reader, model, rows, &settings, config.evaluate.batch_tokens, &mut |_| ())
+    }
+
+    /// Nothing worth keeping: leaves no trace of a run that never was. A folder with anything else in it stays.
+    fn clear(&self) {
+        for name in ["config.toml", "metrics.jsonl", "report.html"] {
+            let _ = fs::remove_file(self.folder.join(name));
+        }
+        let _ = parallax_train::tensorboard::remove(self.folder);
+        let _ = fs::remove_dir(self.folder);
+    }
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    Ok(atomic_write(path, |file| std::io::Write::write_all(file, text.as_bytes()))?)
 }
 
 /// The outcome of a finished run that is resumed; an error where a run stands and is not to be resumed.

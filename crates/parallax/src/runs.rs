@@ -73,7 +73,7 @@ pub struct Run {
     pub data: Vec<String>,
     /// The model that it started from, without folders; empty where it started from stored vectors.
     pub model: String,
-    /// The loss, and the miner where there is one.
+    /// The loss, and the miner where there is one; `closed form` for a run without training.
     pub objective: String,
     /// The measure that decides (`train.validate_with`), before and after.
     pub main: Option<MeasureChange>,
@@ -147,12 +147,9 @@ pub fn table(runs: &[Run]) -> String {
             run.objective.clone(),
         ];
         match &run.main {
-            Some(main) => row.extend([
-                main.name.clone(),
-                format!("{:.4}", main.before),
-                format!("{:.4}", main.after),
-                change(main),
-            ]),
+            Some(main) => {
+                row.extend([main.name.clone(), value(main.before), value(main.after), change(main)])
+            }
             None => row.push(run.problem.clone().unwrap_or_default()),
         }
         rows.push(row);
@@ -162,10 +159,17 @@ pub fn table(runs: &[Run]) -> String {
 
 /// `+0.0425 (+0.0241 to +0.0611)`; without the interval where there is none.
 fn change(measure: &MeasureChange) -> String {
-    match &measure.change {
-        Some(c) => format!("{:+.4} ({:+.4} to {:+.4})", c.mean_difference, c.low, c.high),
-        None => format!("{:+.4}", measure.after - measure.before),
+    match (measure.change, measure.change_interval, measure.before.zip(measure.after)) {
+        (Some(change), Some([low, high]), _) => format!("{change:+.4} ({low:+.4} to {high:+.4})"),
+        (Some(change), None, _) => format!("{change:+.4}"),
+        (None, _, Some((before, after))) => format!("{:+.4}", after - before),
+        (None, _, None) => String::new(),
     }
+}
+
+/// A value of a measure; a dash where it was not measured.
+fn value(value: Option<f64>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| format!("{value:.4}"))
 }
 
 impl Run {
@@ -212,9 +216,10 @@ impl Run {
         };
         let text = |path: &[&str]| at(&config, path).and_then(toml::Value::as_str).map(str::to_owned);
         let loss = text(&["objective", "loss", "name"]).unwrap_or_default();
-        let objective = match text(&["objective", "miner", "name"]) {
-            Some(miner) => format!("{loss} + {miner} miner"),
-            None => loss,
+        let objective = match (at(&config, &["adapter"]), text(&["objective", "miner", "name"])) {
+            (Some(_), _) => "closed form".to_owned(),
+            (None, Some(miner)) => format!("{loss} + {miner} miner"),
+            (None, None) => loss,
         };
         let model = text(&["model", "path"]).map_or_else(String::new, |path| folder_name(Path::new(&path)));
         Run {

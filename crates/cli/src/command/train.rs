@@ -9,7 +9,8 @@ use crate::{INTERRUPTED, interrupt, output};
 
 /// `parallax train`
 pub(crate) fn train(global: &Global, args: Train) -> anyhow::Result<ExitCode> {
-    let mut config = RunConfig::load(&args.config, &args.set)?;
+    let mut progress = Progress::new(global.quiet);
+    let mut config = config(&args, &mut progress)?;
     if let Some(seed) = global.seed {
         config.seed = seed;
     }
@@ -22,11 +23,32 @@ pub(crate) fn train(global: &Global, args: Train) -> anyhow::Result<ExitCode> {
     }
     let stop = interrupt::flag("stopping after this step, with a checkpoint");
     let options = TrainOptions { resume: args.resume, out: args.out, stop };
-    let mut progress = Progress::new(global.quiet);
     let outcome = parallax::run::train(config, options, &mut |event| show(&mut progress, event))?;
     progress.clear();
     output::result(global, &outcome, || outcome.table())?;
     Ok(if outcome.interrupted { ExitCode::from(INTERRUPTED) } else { ExitCode::SUCCESS })
+}
+
+/// The run of a run file, or one made for data.
+fn config(args: &Train, progress: &mut Progress) -> anyhow::Result<RunConfig> {
+    let is_run = |path: &std::path::PathBuf| path.extension().is_some_and(|e| e.eq_ignore_ascii_case("toml"));
+    if let [path] = &args.what[..]
+        && is_run(path)
+    {
+        // Named columns and a named model are settings like any other.
+        let mut sets = args.columns.sets();
+        sets.extend(args.model.iter().map(|model| format!("model.path={model}")));
+        sets.extend(args.set.iter().cloned());
+        return Ok(RunConfig::load(path, &sets)?);
+    }
+    if let Some(run) = args.what.iter().find(|path| is_run(path)) {
+        let what = format!("{} is a run file, and it stands beside other files", run.display());
+        let hint = "give one run file, or data alone";
+        return Err(parallax::Error::Setting { what, hint: Some(hint.into()) }.into());
+    }
+    let inferred = parallax::config::infer(&args.what, args.columns.data(), args.model.as_deref())?;
+    inferred.reasons.iter().for_each(|line| progress.line(line));
+    Ok(inferred.with_sets(&args.set)?.config)
 }
 
 fn show(progress: &mut Progress, event: &Event) {
@@ -38,6 +60,9 @@ fn show(progress: &mut Progress, event: &Event) {
                 "steps, epoch {epoch}, loss {loss:.4}, lr {lr:.2e}, {texts_per_second:.0} rows/s, {left} left"
             );
             progress.step(*step, *steps, &text);
+        }
+        Event::Candidates { done, total, next, seconds_left } => {
+            progress.step(*done, *total, &format!("maps tried, {} left; {next}", duration(*seconds_left)));
         }
         Event::Validation { step, measure, value, best } => {
             let best = if *best { " (best so far)" } else { "" };

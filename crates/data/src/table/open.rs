@@ -5,9 +5,9 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 
-use super::{Cell, json_cell};
 use super::{
-    Fault, Fields, Framing, MAX_ROW_BYTES, Object, Records, RowPlace, Source, Start, Table, TableOptions,
+    Cell, Fault, Fields, Folder, Framing, HEAD_BYTES, Layout, MAX_ROW_BYTES, Object, Records, RowPlace,
+    Source, Start, Storage, Table, TableOptions, json_cell, plain,
 };
 use crate::error::{Error, Place, Result};
 
@@ -18,31 +18,32 @@ pub(crate) fn fault(path: &Path, fault: Fault) -> Error {
         Fault::Io(source) => Error::Io { path: path.to_owned(), action: "read", source },
         Fault::OpenQuote { line } => Error::OpenQuote { place: Place::new(path, line) },
         Fault::TooLong { line } => Error::RowTooLong { place: Place::new(path, line), limit: MAX_ROW_BYTES },
+        Fault::Json { line, problem } => Error::Json { place: Place::new(path, line), problem },
+        Fault::Layout { problem, hint } => {
+            Error::JsonLayout { path: path.to_owned(), problem, hint: hint.to_owned() }
+        }
     }
 }
 
 pub(super) fn open<P: AsRef<Path>>(paths: &[P], options: &TableOptions) -> Result<Table> {
-    let mut table = Table { sources: Vec::new(), columns: Vec::new(), rows: Vec::new() };
+    let mut table = Table { sources: Vec::new(), columns: Vec::new(), rows: Vec::new(), notes: Vec::new() };
     for path in paths {
         let path = path.as_ref();
-        let framing = options.framing(path)?;
-        let file = File::open(path).map_err(Error::io(path, "open"))?;
-        if !file.metadata().map_err(Error::io(path, "open"))?.is_file() {
-            let source = std::io::Error::new(std::io::ErrorKind::InvalidInput, "not a regular file");
-            return Err(Error::Io { path: path.to_owned(), action: "open", source });
-        }
         let first_row = table.rows.len();
-        let scan = |rows: &mut Vec<RowPlace>| {
-            let input = BufReader::with_capacity(BUFFER_BYTES, &file);
-            let records = Records::new(input, framing).map_err(Error::io(path, "read"))?;
-            match framing {
-                Framing::Delimited { delimiter, quoted } => {
-                    scan_delimited(path, records, delimiter, quoted, options.header.as_deref(), rows)
-                }
-                Framing::Lines => scan_json(path, records, rows),
-            }
+        let (storage, columns, notes) = if path.is_dir() {
+            let (folder, note) = Folder::open(path, &mut table.rows)?;
+            let columns = folder.columns();
+            (Storage::Folder(folder), columns, vec![note])
+        } else {
+            file(path, options, &mut table.rows)?
         };
-        let columns = scan(&mut table.rows)?;
+        // The same of several files is said once.
+        for note in notes {
+            let about = format!("{}: {note}", path.display());
+            if !table.notes.iter().any(|said| said.ends_with(&format!(": {note}"))) {
+                table.notes.push(about);
+            }
+        }
         if table.rows.len() > u32::MAX as usize {
             return Err(Error::TooManyRows(path.to_owned()));
         }
@@ -66,9 +67,33 @@ pub(super) fn open<P: AsRef<Path>>(paths: &[P], options: &TableOptions) -> Resul
                 columns.iter().map(place).collect::<Option<Vec<_>>>().ok_or_else(differ)?
             }
         };
-        table.sources.push(Source { path: path.to_owned(), file, framing, first_row, order });
+        table.sources.push(Source { path: path.to_owned(), storage, first_row, order });
     }
     if table.sources.is_empty() { Err(Error::NoFiles) } else { Ok(table) }
+}
+
+/// Opens one file and notes its rows; gives its columns and what was found out about it.
+fn file(
+    path: &Path,
+    options: &TableOptions,
+    rows: &mut Vec<RowPlace>,
+) -> Result<(Storage, Vec<String>, Vec<String>)> {
+    let (mut file, unpacked) = plain::open(path)?;
+    let head = plain::head(&mut file, HEAD_BYTES).map_err(Error::io(path, "read"))?;
+    let Layout { framing, note } = options.layout(path, &head, (head.len() as u64) < HEAD_BYTES)?;
+    let input = BufReader::with_capacity(BUFFER_BYTES, &file);
+    let records = Records::new(input, framing).map_err(Error::io(path, "read"))?;
+    let columns = match framing {
+        Framing::Delimited { delimiter, quoted } => {
+            scan_delimited(path, records, delimiter, quoted, options.header.as_deref(), rows)?
+        }
+        Framing::Lines | Framing::Array => scan_json(path, records, rows)?,
+    };
+    let storage = match framing {
+        Framing::Delimited { delimiter, quoted } => Storage::Delimited { file, delimiter, quoted },
+        Framing::Lines | Framing::Array => Storage::Json(file),
+    };
+    Ok((storage, columns, unpacked.map(str::to_owned).into_iter().chain(note).collect()))
 }
 
 /// The names in a header row, trimmed of spaces.
@@ -131,13 +156,18 @@ pub(crate) fn not_utf8(path: &Path, row: &[u8], start: Start, field: &str) -> Er
     }
 }
 
-/// The header given by the caller, checked.
-pub(crate) fn given_header(names: &[String]) -> Result<Vec<String>> {
+/// The header given by the caller, checked; `None` for columns to be numbered.
+pub(crate) fn given_header(names: &[String]) -> Result<Option<Vec<String>>> {
     if names.is_empty() {
-        return Err(Error::option("data.header", "is empty; name every column of the file"));
+        return Ok(None);
     }
     distinct(names).map_err(|name| Error::option("data.header", format!("names \"{name}\" twice")))?;
-    Ok(names.to_vec())
+    Ok(Some(names.to_vec()))
+}
+
+/// column_1, column_2, ...
+pub(crate) fn numbered(columns: usize) -> Vec<String> {
+    (1..=columns).map(|number| format!("column_{number}")).collect()
 }
 
 fn row_place(path: &Path, start: Start, row: &[u8]) -> Result<RowPlace> {
@@ -155,29 +185,30 @@ fn scan_delimited(
     rows: &mut Vec<RowPlace>,
 ) -> Result<Vec<String>> {
     let mut row = Vec::new();
-    let columns = match names {
+    let mut columns = match names {
         Some(names) => given_header(names)?,
         None => {
             let start = records.next(&mut row).map_err(|f| fault(path, f))?;
             let start = start.ok_or_else(|| Error::Empty(path.to_owned()))?;
-            header(path, &row, start, delimiter, quoted)?
+            Some(header(path, &row, start, delimiter, quoted)?)
         }
     };
     let before = rows.len();
     let mut fields = Fields::default();
     while let Some(start) = records.next(&mut row).map_err(|f| fault(path, f))? {
         fields.split(&row, delimiter, quoted);
-        check_fields(path, &row, start, &fields, &columns)?;
+        let columns = columns.get_or_insert_with(|| numbered(fields.len()));
+        check_fields(path, &row, start, &fields, columns)?;
         rows.push(row_place(path, start, &row)?);
     }
-    match (rows.len() > before, names) {
-        (true, _) => Ok(columns),
-        (false, None) => Err(Error::HeaderOnly(path.to_owned())),
-        (false, Some(_)) => Err(Error::Empty(path.to_owned())),
+    match (rows.len() > before, names, columns) {
+        (true, _, Some(columns)) => Ok(columns),
+        (false, None, _) => Err(Error::HeaderOnly(path.to_owned())),
+        _ => Err(Error::Empty(path.to_owned())),
     }
 }
 
-/// Parses one JSONL row; `None` for a blank line.
+/// Parses one row of JSON; `None` for a blank line.
 pub(crate) fn json_row<'a>(path: &Path, row: &'a [u8], start: Start) -> Result<Option<Object<'a>>> {
     let place = || Place::new(path, start.line);
     let Ok(text) = std::str::from_utf8(row) else {

@@ -6,6 +6,8 @@
 //! are the reason for this file: every row comes with the byte and the line at which it starts, and a quote that never
 //! closes is an error instead of one very long field.
 
+mod array;
+
 use std::io::{self, BufRead, Chain, Cursor, Read};
 
 use super::MAX_ROW_BYTES;
@@ -19,6 +21,8 @@ pub(crate) enum Framing {
     Delimited { delimiter: u8, quoted: bool },
     /// A row is a line, ended by `\n` or `\r\n`; blank lines are rows.
     Lines,
+    /// A row is an element of a JSON array.
+    Array,
 }
 
 /// Where a row starts.
@@ -26,7 +30,7 @@ pub(crate) enum Framing {
 pub(crate) struct Start {
     /// Byte of the file, from 0.
     pub(crate) offset: u64,
-    /// Line of the file, from 1.
+    /// Line of the file, from 1; of a JSON array the number of the element, from 1.
     pub(crate) line: u64,
 }
 
@@ -34,8 +38,22 @@ pub(crate) struct Start {
 #[derive(Debug)]
 pub(crate) enum Fault {
     Io(io::Error),
-    OpenQuote { line: u64 },
-    TooLong { line: u64 },
+    OpenQuote {
+        line: u64,
+    },
+    TooLong {
+        line: u64,
+    },
+    /// The text is not JSON at this element.
+    Json {
+        line: u64,
+        problem: String,
+    },
+    /// The JSON is not a list of rows.
+    Layout {
+        problem: String,
+        hint: &'static str,
+    },
 }
 
 impl From<io::Error> for Fault {
@@ -51,6 +69,7 @@ pub(crate) struct Records<R> {
     offset: u64,
     line: u64,
     after_cr: bool,
+    array: array::Position,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -82,7 +101,14 @@ impl<R: BufRead> Records<R> {
             head.clear();
             offset = BOM.len() as u64;
         }
-        Ok(Records { input: Cursor::new(head).chain(input), framing, offset, line: 1, after_cr: false })
+        Ok(Records {
+            input: Cursor::new(head).chain(input),
+            framing,
+            offset,
+            line: 1,
+            after_cr: false,
+            array: array::Position::default(),
+        })
     }
 
     /// Puts the bytes of the next row, without its line break, in `row`; `None` at the end of the stream.
@@ -91,6 +117,7 @@ impl<R: BufRead> Records<R> {
         match self.framing {
             Framing::Lines => self.next_line(row),
             Framing::Delimited { delimiter, quoted } => self.next_delimited(row, delimiter, quoted),
+            Framing::Array => self.next_element(row),
         }
     }
 

@@ -133,6 +133,16 @@ impl Folder {
     }
 }
 
+impl Folder {
+    /// A `tokenizer.json` that stands alone.
+    pub(super) fn of_json(place: &Path, json: &[u8]) -> Result<Folder> {
+        let inner = parse(json).map_err(|problem| Error::Tokenizer { path: place.to_owned(), problem })?;
+        let settings = Settings { config: Map::new(), special: Map::new() };
+        let special = special_tokens(&inner, &settings);
+        Ok(Folder { inner, special, files: vec![("tokenizer.json", json.to_vec())] })
+    }
+}
+
 fn parse(bytes: &[u8]) -> Result<tokenizers::Tokenizer, String> {
     // The library panics on some of what it cannot parse: what is not JSON at all never reaches it, and a panic on the rest
     // is an error here. One that panics on a letter is found now and not in the middle of a run.

@@ -48,7 +48,7 @@ pub struct Block {
 
 /// A stack of post-norm blocks over embeddings: BERT and its family.
 #[derive(Module, Debug)]
-pub struct Encoder {
+pub struct Transformer {
     /// The input.
     pub embeddings: Embeddings,
     /// MPNet's bias, shared by all blocks.
@@ -59,12 +59,12 @@ pub struct Encoder {
     config: Config,
 }
 
-impl Encoder {
+impl Transformer {
     /// All parameters zero (norms: γ = 1), to be filled from a checkpoint.
     pub fn zeros(config: &Config, device: &Device) -> Self {
         let (d, norm) = (config.width, || LayerNorm::new(config.width, config.epsilon, device));
         let square = || Linear::zeros(d, d, true, device);
-        Encoder {
+        Transformer {
             embeddings: Embeddings {
                 word: Embedding::zeros(config.vocabulary, d, device),
                 position: Embedding::zeros(config.positions, d, device),

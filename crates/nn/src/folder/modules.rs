@@ -19,6 +19,8 @@ pub struct Module {
 pub enum ModuleKind {
     /// Tokenizer and encoder.
     Transformer,
+    /// Tokenizer and token table.
+    StaticEmbedding,
     /// Token states to one vector.
     Pooling,
     /// Linear layer with an activation.
@@ -31,6 +33,7 @@ pub enum ModuleKind {
 
 /// The type strings that are written.
 pub(crate) const TRANSFORMER: &str = "sentence_transformers.models.Transformer";
+pub(crate) const STATIC: &str = "sentence_transformers.models.StaticEmbedding";
 pub(crate) const POOLING: &str = "sentence_transformers.models.Pooling";
 pub(crate) const DENSE: &str = "sentence_transformers.models.Dense";
 pub(crate) const NORMALIZE: &str = "sentence_transformers.models.Normalize";
@@ -44,6 +47,7 @@ fn kind(name: &str) -> Option<ModuleKind> {
     // The old generation keeps all modules in `models`, the new one spreads them over packages.
     match rest.rsplit('.').next()? {
         "Transformer" => Some(ModuleKind::Transformer),
+        "StaticEmbedding" => Some(ModuleKind::StaticEmbedding),
         "Pooling" => Some(ModuleKind::Pooling),
         "Dense" => Some(ModuleKind::Dense),
         "Normalize" => Some(ModuleKind::Normalize),
@@ -73,7 +77,10 @@ pub(super) fn read(folder: &Path) -> Result<Vec<Module>> {
             })?;
             let relative = Path::new(field("path")?);
             // A folder from elsewhere must not make us read outside of it.
-            if relative.components().any(|part| !matches!(part, std::path::Component::Normal(_))) {
+            if relative.components().any(|part| {
+                use std::path::Component::{CurDir, Normal};
+                !matches!(part, Normal(_) | CurDir)
+            }) {
                 return Err(Error::format(
                     &path,
                     format!("entry {index}: path {relative:?} leaves the folder"),

@@ -48,7 +48,9 @@ pub struct Folder {
     pub modules: Vec<Module>,
     /// The encoder's configuration and folder, where the first module is a Transformer.
     pub encoder: Option<(Config, PathBuf)>,
-    /// The pooling, where there is an encoder.
+    /// The folder of the token table, where the first module is a StaticEmbedding.
+    pub table: Option<PathBuf>,
+    /// The pooling, where there is a Transformer.
     pub pooling: Option<Pooling>,
     /// Longest text in tokens, special tokens included.
     pub max_tokens: usize,
@@ -97,7 +99,7 @@ impl Folder {
         let listed = path.join("modules.json");
         for (index, module) in modules.iter().enumerate() {
             let right = match module.kind {
-                ModuleKind::Transformer => index == 0,
+                ModuleKind::Transformer | ModuleKind::StaticEmbedding => index == 0,
                 ModuleKind::Pooling => index == 1 && modules[0].kind == ModuleKind::Transformer,
                 _ => modules[0].kind != ModuleKind::Transformer || index >= 2,
             };
@@ -111,6 +113,7 @@ impl Folder {
         let mut folder = Folder {
             path: path.to_owned(),
             encoder: None,
+            table: None,
             pooling: None,
             max_tokens: 0,
             lower_case: false,
@@ -131,6 +134,7 @@ impl Folder {
                 });
                 folder.encoder = Some((config, at));
             }
+            Some((ModuleKind::StaticEmbedding, at)) => folder.table = Some(at),
             Some(_) => {}
         }
         folder.read_model_settings()?;
@@ -199,7 +203,10 @@ impl Folder {
     pub fn read_head(&self, device: &burn::tensor::Device) -> Result<Vec<Stage>> {
         self.modules
             .iter()
-            .filter(|module| !matches!(module.kind, ModuleKind::Transformer | ModuleKind::Pooling))
+            .filter(|module| {
+                use ModuleKind::{Pooling, StaticEmbedding, Transformer};
+                !matches!(module.kind, Transformer | StaticEmbedding | Pooling)
+            })
             .map(|module| read_stage(module, device))
             .collect()
     }

@@ -85,7 +85,7 @@ impl Weights {
     pub fn read_floats(&self) -> BTreeMap<String, Stored> {
         let mut all = BTreeMap::new();
         self.each(|_, name, view| {
-            if let Some(values) = to_f32(&view) {
+            if let Some(values) = to_f32(view.dtype(), view.data()) {
                 all.insert(name.to_owned(), Stored { shape: view.shape().to_vec(), values });
             }
         });
@@ -124,9 +124,8 @@ pub struct Stored {
     pub values: Vec<f32>,
 }
 
-fn to_f32(view: &TensorView<'_>) -> Option<Vec<f32>> {
-    let data = view.data();
-    Some(match view.dtype() {
+fn to_f32(dtype: Dtype, data: &[u8]) -> Option<Vec<f32>> {
+    Some(match dtype {
         Dtype::F32 => data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
         Dtype::F16 => data.chunks_exact(2).map(|b| half::f16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
         Dtype::BF16 => {
@@ -140,7 +139,7 @@ fn to_f32(view: &TensorView<'_>) -> Option<Vec<f32>> {
     })
 }
 
-/// A tensor to be written.
+/// A tensor as it stands in a file.
 pub struct Tensor {
     /// Name in the file.
     pub name: String,
@@ -153,6 +152,11 @@ pub struct Tensor {
 }
 
 impl Tensor {
+    /// The values of a floating-point tensor.
+    pub fn floats(&self) -> Option<Vec<f32>> {
+        to_f32(self.dtype, &self.bytes)
+    }
+
     /// An f32 tensor.
     pub fn f32(name: impl Into<String>, shape: &[usize], values: &[f32]) -> Self {
         Tensor {

@@ -4,9 +4,9 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::json::write_json;
-use super::modules::{DENSE, MULTI_HEAD, NORMALIZE, POOLING, TRANSFORMER, entry};
+use super::modules::{DENSE, MULTI_HEAD, NORMALIZE, POOLING, STATIC, TRANSFORMER, entry};
 use super::weights::{Tensor, Weights, write};
-use crate::encoder::names;
+use crate::encoder::{Encoder, names};
 use crate::head::Stage;
 use crate::layer::Activation;
 use crate::parameters;
@@ -62,7 +62,13 @@ pub fn save(model: &SentenceEncoder, to: &Path, card: &str) -> Result<()> {
 fn fill(model: &SentenceEncoder, to: &Path, card: &str) -> Result<()> {
     fs::create_dir(to).map_err(Error::io(to))?;
     let mut modules = Vec::new();
-    if let Some(tower) = model.text() {
+    if let (Some(tower), Some(Encoder::Static(table))) = (model.text(), &model.network().encoder) {
+        let folder = to.join("0_StaticEmbedding");
+        fs::create_dir(&folder).map_err(Error::io(&folder))?;
+        tower.tokenizer.save(&folder)?;
+        write(&folder.join("model.safetensors"), &table.tensors())?;
+        modules.push(entry(0, STATIC, "0_StaticEmbedding"));
+    } else if let Some(tower) = model.text() {
         copy_files(&tower.source, to)?;
         write_encoder(model, to)?;
         let settings = json!({ "max_seq_length": tower.max_tokens, "do_lower_case": tower.lower_case });
@@ -113,7 +119,9 @@ fn copy_files(from: &Path, to: &Path) -> Result<()> {
 
 /// The encoder's tensors under their checkpoint names; what the encoder does not use is carried through.
 fn write_encoder(model: &SentenceEncoder, to: &Path) -> Result<()> {
-    let (Some(tower), Some(encoder)) = (model.text(), &model.network().encoder) else { return Ok(()) };
+    let (Some(tower), Some(Encoder::Transformer(encoder))) = (model.text(), &model.network().encoder) else {
+        return Ok(());
+    };
     let source = Weights::open(&tower.source)?;
     let family = encoder.config().family;
     let mut tensors = Vec::new();

@@ -180,8 +180,10 @@ fn variants(
     if lower != inputs {
         variants.push(tried.variant(encoder, &lower, what, advice)?);
     }
+    // A text of no tokens is its special tokens.
+    let closed = matches!(&tower.tokenize(&[""], "")?[..], [Input::Tokens { ids, .. }] if ids.len() >= 2);
     for limit in USUAL_LIMITS.into_iter().filter(|&limit| limit < tower.max_tokens) {
-        let cut: Vec<Input> = inputs.iter().map(|input| shorter(input, limit)).collect();
+        let cut: Vec<Input> = inputs.iter().map(|input| shorter(input, limit, closed)).collect();
         if cut != inputs {
             let what = format!("texts cut at {limit} tokens");
             let advice = format!("give both programs the same longest text (--max-tokens {limit} here)");
@@ -197,12 +199,12 @@ fn variants(
     Ok(variants)
 }
 
-/// A text cut to `limit` tokens: the last one, which is special, stays.
-fn shorter(input: &Input, limit: usize) -> Input {
+/// A text cut to `limit` tokens; where it is `closed` by a special token, that one stays.
+fn shorter(input: &Input, limit: usize, closed: bool) -> Input {
     match input {
         Input::Tokens { ids, prompt_tokens } if ids.len() > limit && limit >= 2 => {
-            let mut ids = [&ids[..limit - 1], &ids[ids.len() - 1..]].concat();
-            ids.truncate(limit);
+            let last = ids.len() - 1;
+            let ids = if closed { [&ids[..limit - 1], &ids[last..]].concat() } else { ids[..limit].to_vec() };
             Input::Tokens { ids, prompt_tokens: *prompt_tokens.min(&limit) }
         }
         input => input.clone(),
@@ -259,8 +261,9 @@ mod tests {
     #[test]
     fn a_cut_keeps_the_last_token() {
         let input = Input::Tokens { ids: vec![1, 5, 6, 7, 2], prompt_tokens: 4 };
-        assert_eq!(shorter(&input, 3), Input::Tokens { ids: vec![1, 5, 2], prompt_tokens: 3 });
-        assert_eq!(shorter(&input, 5), input);
-        assert_eq!(shorter(&input, 9), input);
+        assert_eq!(shorter(&input, 3, true), Input::Tokens { ids: vec![1, 5, 2], prompt_tokens: 3 });
+        assert_eq!(shorter(&input, 3, false), Input::Tokens { ids: vec![1, 5, 6], prompt_tokens: 3 });
+        assert_eq!(shorter(&input, 5, true), input);
+        assert_eq!(shorter(&input, 9, true), input);
     }
 }

@@ -3,13 +3,15 @@
 use std::fmt::Write;
 
 use super::Outcome;
+use super::outcome::changed;
 use crate::config::RunConfig;
 
 /// Writes the card of a finished run.
 pub(super) fn card(config: &RunConfig, outcome: &Outcome) -> String {
     let base = config.model.as_ref().map(|m| m.path.clone());
     let loss = serde_json::to_value(&config.objective.loss).ok();
-    let loss = loss.as_ref().and_then(|v| v["name"].as_str()).unwrap_or("unknown").to_owned();
+    let loss = loss.as_ref().and_then(|v| v["name"].as_str()).filter(|_| config.adapter.is_none());
+    let loss = loss.unwrap_or("closed form").to_owned();
     let mut text =
         String::from("---\nlibrary_name: sentence-transformers\npipeline_tag: sentence-similarity\ntags:\n");
     for tag in ["sentence-transformers", "sentence-similarity", "feature-extraction", "dense", "parallax"] {
@@ -48,13 +50,12 @@ pub(super) fn card(config: &RunConfig, outcome: &Outcome) -> String {
         text.push_str("Not measured: the data had no test rows.\n");
     } else {
         let _ =
-            writeln!(text, "{} queries of the {} part; {}.\n", outcome.queries.0, outcome.part, outcome.mode);
+            writeln!(text, "{} queries of the {} part; {}.\n", outcome.queries, outcome.part, outcome.mode);
         text.push_str("| measure | before | after | change (95 % interval) |\n|---|---|---|---|\n");
         for m in &outcome.measures {
-            let change = m.change.as_ref().map_or("".into(), |c| {
-                format!("{:+.4} ({:+.4} to {:+.4})", c.mean_difference, c.low, c.high)
-            });
-            let _ = writeln!(text, "| {} | {:.4} | {:.4} | {change} |", m.name, m.before, m.after);
+            let value = |value: Option<f64>| value.map_or(String::new(), |value| format!("{value:.4}"));
+            let (before, after) = (value(m.before), value(m.after));
+            let _ = writeln!(text, "| {} | {before} | {after} | {} |", m.name, changed(m));
         }
         text.push('\n');
         for m in &outcome.measures {
@@ -74,16 +75,17 @@ pub(super) fn card(config: &RunConfig, outcome: &Outcome) -> String {
         let _ = writeln!(text, "- {role}: column `{column}`");
     }
     let (trained, all) = training.parameters;
-    let _ = writeln!(
-        text,
-        "- {trained} of {all} parameters trained for {} steps, seed {}",
-        training.steps, outcome.seed
-    );
-    let _ = writeln!(
-        text,
-        "- {:.1} negatives per anchor in a batch, before mining",
-        training.negatives_per_anchor
-    );
+    match &outcome.adapter {
+        Some(selection) => {
+            let _ = writeln!(text, "- no training; {}", selection.verdict);
+        }
+        None => {
+            let (steps, seed) = (training.steps, outcome.seed);
+            let _ = writeln!(text, "- {trained} of {all} parameters trained for {steps} steps, seed {seed}");
+            let negatives = training.negatives_per_anchor;
+            let _ = writeln!(text, "- {negatives:.1} negatives per anchor in a batch, before mining");
+        }
+    }
     for line in &outcome.advice {
         let _ = writeln!(text, "- note: {line}");
     }

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use parallax_data::{Labels, Parts};
 use parallax_eval::{Interval, Retrieval};
+use parallax_linear::Selection;
+use parallax_report::MeasureChange;
 use parallax_train::{Plan, Trained, Trainer, duration};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -30,11 +32,14 @@ pub struct Outcome {
     pub dim: usize,
     /// The part that was measured: `test`, or `validation` where there are no test rows.
     pub part: String,
-    /// Queries measured, and queries left out because nothing is relevant for them.
-    pub queries: (usize, usize),
+    /// Queries measured.
+    pub queries: usize,
+    /// Queries left out because nothing is relevant for them.
+    pub dropped: usize,
     /// How scores are made and which rows are compared.
     pub mode: String,
-    /// Before and after.
+    /// Before and after, by name.
+    #[serde(with = "by_name")]
     pub measures: Vec<MeasureChange>,
     /// How the intervals were made.
     pub interval_method: String,
@@ -42,27 +47,59 @@ pub struct Outcome {
     pub data: DataSummary,
     /// The training itself.
     pub training: TrainSummary,
+    /// How the closed-form map was chosen, where there was no training.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adapter: Option<Selection>,
+    /// The measure that decides, on the validation rows: of the model as it was, and of the one that is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub validation: Option<Validation>,
+    /// The page that shows it all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub report: Option<PathBuf>,
     /// What a reader should know before trusting or using the result.
     pub advice: Vec<String>,
 }
 
-/// One measure before and after training, on the same queries.
+/// One measure on the validation rows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct MeasureChange {
-    /// Name.
-    pub name: String,
-    /// Mean over queries before.
+pub struct Validation {
+    /// Its name.
+    pub measure: String,
+    /// Its value for the model as it was.
     pub before: f64,
-    /// Bootstrap 95 % interval of the mean before.
-    pub before_interval: Option<[f64; 2]>,
-    /// Mean over queries after.
+    /// Its value for the model that is kept.
     pub after: f64,
-    /// Bootstrap 95 % interval of the mean after.
-    pub after_interval: Option<[f64; 2]>,
-    /// Paired difference with its interval.
-    pub change: Option<Interval>,
-    /// What the number means.
-    pub definition: String,
+}
+
+/// Measures as an object by their names, in their order.
+mod by_name {
+    use parallax_report::MeasureChange;
+    use serde::de::Error as _;
+    use serde::ser::Error as _;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use serde_json::{Map, Value};
+
+    pub(super) fn serialize<S: Serializer>(measures: &[MeasureChange], to: S) -> Result<S::Ok, S::Error> {
+        let mut map = Map::new();
+        for measure in measures {
+            let mut value = serde_json::to_value(measure).map_err(S::Error::custom)?;
+            if let Some(fields) = value.as_object_mut() {
+                fields.shift_remove("name");
+            }
+            map.insert(measure.name.clone(), value);
+        }
+        map.serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<MeasureChange>, D::Error> {
+        let map = Map::deserialize(from)?;
+        map.into_iter()
+            .map(|(name, value): (String, Value)| {
+                let measure: MeasureChange = serde_json::from_value(value).map_err(D::Error::custom)?;
+                Ok(MeasureChange { name, ..measure })
+            })
+            .collect()
+    }
 }
 
 /// The rows of a run.
@@ -182,15 +219,17 @@ impl Outcome {
             };
             self.measures.push(MeasureChange {
                 name: x.name.clone(),
-                before: x.value,
+                before: Some(x.value),
                 before_interval: x.interval,
-                after: y.value,
+                after: Some(y.value),
                 after_interval: y.interval,
-                change,
+                change: change.as_ref().map(|change: &Interval| change.mean_difference),
+                change_interval: change.map(|change| [change.low, change.high]),
                 definition: x.definition.clone(),
             });
         }
-        self.queries = (after.queries, after.dropped);
+        self.queries = after.queries;
+        self.dropped = after.dropped;
         self.mode = format!("{}, {}", after.mode, after.similarity);
         self.interval_method = after.interval_method.clone();
         Ok(())
@@ -202,17 +241,18 @@ impl Outcome {
             return;
         };
         let name = &main.name;
-        if let Some(change) = &main.change {
-            if change.high < 0.0 {
+        if let Some([low, high]) = main.change_interval {
+            if high < 0.0 {
                 self.advice.push(format!("{name} fell: keep the model you had"));
-            } else if change.low <= 0.0 {
+            } else if low == 0.0 && high == 0.0 {
+                self.advice.push(format!("{name} is what it was, for every query"));
+            } else if low <= 0.0 {
                 self.advice
                     .push(format!("{name} did not change by more than chance over these queries explains"));
             }
         }
-        if main.before > 0.98 {
-            self.advice
-                .push(format!("{name} was {:.4} before training: there is little left to gain", main.before));
+        if let Some(before) = main.before.filter(|before| *before > 0.98) {
+            self.advice.push(format!("{name} was {before:.4} before: there is little left to gain"));
         }
         if self.part == "validation" && self.training.best.is_some() {
             self.advice.push(
@@ -233,28 +273,48 @@ impl Outcome {
             lines.push(format!("{:<14}{:>8}{:>9}   change (95 % interval)", self.part, "before", "after"));
         }
         for m in &self.measures {
-            let change = m.change.as_ref().map_or(String::new(), |c| {
-                format!("   {:+.4} ({:+.4} to {:+.4})", c.mean_difference, c.low, c.high)
-            });
-            lines.push(format!("{:<14}{:>8.4}{:>9.4}{change}", m.name, m.before, m.after));
+            let (before, after) = (value(m.before), value(m.after));
+            lines.push(format!("{:<14}{before:>8}{after:>9}   {}", m.name, changed(m)).trim_end().to_owned());
         }
         if !self.measures.is_empty() {
-            lines.push(format!("{} queries, {}", self.queries.0, self.mode));
+            lines.push(format!("{} queries, {}", self.queries, self.mode));
             lines.extend(definitions(self.measures.iter().map(|m| (m.name.as_str(), m.definition.as_str()))));
         }
         let t = &self.training;
-        lines.push(format!(
-            "{} steps in {} ({:.0} rows/s{})",
-            t.steps,
-            duration(t.seconds),
-            t.rows_per_second,
-            t.peak_memory
-                .map_or(String::new(), |m| format!(", {:.2} GiB peak", m as f64 / f64::from(1 << 30)))
-        ));
+        let memory = t
+            .peak_memory
+            .map_or(String::new(), |m| format!(", {:.2} GiB peak", m as f64 / f64::from(1 << 30)));
+        lines.push(match &self.adapter {
+            Some(selection) => format!("{} ({}{memory})", selection.verdict, duration(t.seconds)),
+            None => {
+                format!(
+                    "{} steps in {} ({:.0} rows/s{memory})",
+                    t.steps,
+                    duration(t.seconds),
+                    t.rows_per_second
+                )
+            }
+        });
         lines.extend(self.advice.iter().map(|line| format!("note: {line}")));
         if let Some(model) = &self.model {
             lines.push(format!("model  {}", model.display()));
         }
+        if let Some(report) = &self.report {
+            lines.push(format!("report {}", report.display()));
+        }
         lines.join("\n")
+    }
+}
+
+/// A value for a terminal.
+fn value(value: Option<f64>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| format!("{value:.4}"))
+}
+
+/// A change with its interval.
+pub(super) fn changed(measure: &MeasureChange) -> String {
+    match (measure.change, measure.change_interval) {
+        (Some(change), Some([low, high])) => format!("{change:+.4} ({low:+.4} to {high:+.4})"),
+        _ => String::new(),
     }
 }

@@ -45,6 +45,10 @@ pub struct RunPlan {
     /// What is trained, on how many negatives, and the estimated cost. Absent where it is not known, or where the run is
     /// finished.
     pub training: Option<Plan>,
+    /// Whether a closed-form map is chosen (`[adapter]`) instead of training.
+    pub closed_form: bool,
+    /// Estimated seconds to embed a row.
+    pub row_seconds: f64,
     /// Estimated seconds for measuring before and after.
     pub measuring_seconds: f64,
 }
@@ -61,7 +65,7 @@ pub fn plan(config: RunConfig, options: TrainOptions, on_event: &mut dyn FnMut(&
     })?;
     match done {
         Done::Planned(plan) => Ok(RunPlan { notes, ..plan }),
-        Done::Trained(outcome) => {
+        Done::Made(outcome) => {
             Ok(RunPlan { name: outcome.name, folder: outcome.folder, notes, ..RunPlan::default() })
         }
     }
@@ -83,7 +87,7 @@ impl RunPlan {
         let fetched = match &config.model {
             None => None,
             Some(start) => match models::look(&start.path, &Locations::from_env())? {
-                Place::Folder(_) => None,
+                Place::Folder(_) | Place::BuiltIn => None,
                 Place::Known(entry) => Some(entry.size()),
                 Place::Hub => Some("files that the hub lists".to_owned()),
             },
@@ -101,6 +105,7 @@ impl RunPlan {
             classes,
             model: config.model.as_ref().map(|m| m.path.clone()).or(vectors).unwrap_or_default(),
             fetched,
+            closed_form: config.adapter.is_some(),
             loss: value(&config.objective.loss),
             miner: config.objective.miner.as_ref().map_or(Value::Null, value),
             ..RunPlan::default()
@@ -152,7 +157,12 @@ impl fmt::Display for RunPlan {
         if let Some(dim) = self.dim {
             write!(f, ", {dim} dimensions")?;
         }
-        writeln!(f, "\nloss: {}, miner: {}", name(&self.loss), name(&self.miner))?;
+        writeln!(f)?;
+        if self.closed_form {
+            writeln!(f, "nothing is trained: closed-form maps are tried by cross-validation over classes")?;
+        } else {
+            writeln!(f, "loss: {}, miner: {}", name(&self.loss), name(&self.miner))?;
+        }
         match (&self.training, &self.fetched) {
             (Some(plan), _) => {
                 writeln!(f, "{plan}, and {} to measure before and after", duration(self.measuring_seconds))?;
@@ -161,7 +171,13 @@ impl fmt::Display for RunPlan {
                 f,
                 "the model is not on this machine: the run would fetch it first ({what}), and what it costs is not known before"
             )?,
-            (None, None) => {}
+            (None, None) => {
+                writeln!(
+                    f,
+                    "estimated time: {} to measure before and after",
+                    duration(self.measuring_seconds)
+                )?;
+            }
         }
         write!(f, "dry run: nothing was written; the run would write {}", self.folder.display())
     }

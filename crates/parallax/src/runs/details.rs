@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::curve::{Curve, curves, sparkline};
-use super::{Run, State, change, grid};
+use super::{Run, State, change, grid, value};
 use crate::run::Outcome;
 use crate::{Result, RunConfig};
 
@@ -150,12 +150,7 @@ impl fmt::Display for Details {
                 "change (95 % interval)".to_owned(),
             ]];
             for m in &outcome.measures {
-                rows.push(vec![
-                    format!("  {}", m.name),
-                    format!("{:.4}", m.before),
-                    format!("{:.4}", m.after),
-                    change(m),
-                ]);
+                rows.push(vec![format!("  {}", m.name), value(m.before), value(m.after), change(m)]);
             }
             writeln!(f, "\n{}", grid(&rows, &[1, 2]))?;
             for line in &outcome.advice {

@@ -3,7 +3,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::details::flat;
-use super::{Run, grid};
+use super::{Run, grid, value};
 use crate::run::Outcome;
 
 /// Two runs side by side.
@@ -38,9 +38,9 @@ pub struct MeasurePair {
     /// Its name.
     pub name: String,
     /// Before and after training, in the first.
-    pub a: Option<[f64; 2]>,
+    pub a: [Option<f64>; 2],
     /// Before and after training, in the second.
-    pub b: Option<[f64; 2]>,
+    pub b: [Option<f64>; 2],
     /// After training, the second less the first; absent where they cannot be compared.
     pub difference: Option<f64>,
 }
@@ -135,13 +135,15 @@ fn measures(a: Option<&Outcome>, b: Option<&Outcome>, comparable: bool) -> Vec<M
         .map(|name| {
             let (x, y) = (ours.iter().find(|m| m.name == name), theirs.iter().find(|m| m.name == name));
             let difference = match (x, y) {
-                (Some(x), Some(y)) if comparable && x.definition == y.definition => Some(y.after - x.after),
+                (Some(x), Some(y)) if comparable && x.definition == y.definition => {
+                    x.after.zip(y.after).map(|(x, y)| y - x)
+                }
                 _ => None,
             };
             MeasurePair {
                 name: name.to_owned(),
-                a: x.map(|m| [m.before, m.after]),
-                b: y.map(|m| [m.before, m.after]),
+                a: x.map_or([None; 2], |m| [m.before, m.after]),
+                b: y.map_or([None; 2], |m| [m.before, m.after]),
                 difference,
             }
         })
@@ -168,12 +170,8 @@ impl fmt::Display for Difference {
             }
             rows[0].push("difference".to_owned());
             for m in &self.measures {
-                let pair = |values: Option<[f64; 2]>| {
-                    values.map_or(["-".to_owned(), "-".to_owned()], |v| v.map(|x| format!("{x:.4}")))
-                };
                 let mut row = vec![format!("  {}", m.name)];
-                row.extend(pair(m.a));
-                row.extend(pair(m.b));
+                row.extend(m.a.into_iter().chain(m.b).map(value));
                 row.push(m.difference.map_or("not comparable".to_owned(), |d| format!("{d:+.4}")));
                 rows.push(row);
             }

@@ -16,12 +16,10 @@ fn config(folder: &Path, sets: &[&str]) {
 fn outcome(after: f64, rows: &str) -> Outcome {
     let measure = |name: &str, after: f64| MeasureChange {
         name: name.to_owned(),
-        before: 0.5,
-        before_interval: None,
-        after,
-        after_interval: None,
-        change: None,
+        before: Some(0.5),
+        after: Some(after),
         definition: "of y".to_owned(),
+        ..MeasureChange::default()
     };
     let mut outcome = Outcome { part: "test".to_owned(), mode: "m".to_owned(), ..Outcome::default() };
     outcome.measures = vec![measure("precision@1", 0.9), measure("map@r", after)];
@@ -77,7 +75,7 @@ fn states_and_order() {
     assert_eq!(old.objective, "supcon");
     assert_eq!(runs[0].objective, "supcon + multi_similarity miner");
     // train.validate_with is map@r, the second of the measures.
-    assert_eq!(old.main.as_ref().unwrap().after, 0.75);
+    assert_eq!(old.main.as_ref().unwrap().after, Some(0.75));
     let text = table(&runs);
     for part in ["2001-09-09 01:46", "0.5000", "0.7500", "+0.2500", "step 7: the loss", "config.toml: "] {
         assert!(text.contains(part), "{part:?} is not in:\n{text}");
@@ -163,5 +161,5 @@ fn runs_are_compared_only_on_the_same_rows() {
     assert!(difference.incomparable[0].contains("other bytes of the same name"), "{difference}");
     let difference = Difference::of(&a, &make("f", &[], None));
     assert!(difference.incomparable[0].contains("f has no results: it is failed"), "{difference}");
-    assert_eq!(difference.measures[0].b, None);
+    assert_eq!(difference.measures[0].b, [None, None]);
 }
