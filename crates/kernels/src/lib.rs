@@ -3,6 +3,7 @@
 //! Nothing here knows about burn or files. Every function runs on the calling thread or on the rayon pool that the
 //! caller has installed, and gives the same bytes for any number of threads: work is split over outputs only.
 
+pub mod exact;
 pub mod gemm;
 pub mod panel;
 mod real;

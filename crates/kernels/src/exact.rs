@@ -1,0 +1,123 @@
+//! Scores of single pairs of rows in 64 bits, and how far a 32-bit tile of products can be from them.
+//!
+//! A product of two 32-bit numbers is exact in 64 bits, so these sums carry rounding of the additions only. Sums run in
+//! eight lanes that are added in a fixed order: a value depends on the two rows alone, never on where they stand, on the
+//! shape of a tile or on the number of threads. A scan computes tiles in 32 bits and asks for these values only where
+//! [`product_error`] says that the tile cannot decide.
+
+/// Σ xᵢ·yᵢ.
+pub fn dot(x: &[f32], y: &[f32]) -> f64 {
+    sum(x, y, |a, b| f64::from(a) * f64::from(b))
+}
+
+/// Σ (xᵢ − yᵢ)².
+pub fn squared_distance(x: &[f32], y: &[f32]) -> f64 {
+    sum(x, y, |a, b| {
+        let difference = f64::from(a) - f64::from(b);
+        difference * difference
+    })
+}
+
+/// `value` rounded to a multiple of 2⁻³⁶·`scale`, with −0 made 0.
+///
+/// Sums that are equal in exact arithmetic differ in their last bits when their terms come in another order. On a grid
+/// that is 4,096 times finer than one 32-bit number resolves they are equal again. `scale` must be a power of two, and
+/// `|value|` at most a few times as large.
+pub fn on_grid(value: f64, scale: f64) -> f64 {
+    // Adding 1.5·2⁵² leaves no bits for a fraction, so the sum is a whole number.
+    const WHOLE: f64 = 6_755_399_441_055_744.0;
+    const STEPS: f64 = (1u64 << 36) as f64;
+    let whole = (value / scale * STEPS + WHOLE) - WHOLE;
+    whole / STEPS * scale + 0.0
+}
+
+/// A sum of squares rounded to 36 bits of its fraction: squares do not cancel, so their grid is relative.
+pub fn square_on_grid(square: f64) -> f64 {
+    f64::from_bits((square.to_bits() + (1 << 15)) & !((1 << 16) - 1))
+}
+
+/// The largest power of two that is at most `x`, a positive normal number; 1 for 0.
+pub fn power_of_two(x: f64) -> f64 {
+    if x == 0.0 { 1.0 } else { f64::from_bits(x.to_bits() & (0x7ff << 52)) }
+}
+
+/// A bound on |computed − exact| for a 32-bit product of `dim` terms, summed in any order, of rows of norms `x` and
+/// at most `y`; `reach` is the largest sum of absolute values that is formed (`x·y` for a plain product).
+///
+/// A sum of `d` products is within `d·u/(1 − d·u)·‖x‖·‖y‖` of the exact one, u = 2⁻²⁴ (Higham, *Accuracy and
+/// stability of numerical algorithms*, §3.1). Eight more roundings are allowed for what is added to it. Infinite where
+/// 32 bits could overflow, so that a tile then decides nothing.
+pub fn product_error(dim: usize, x: f64, y: f64, reach: f64) -> f64 {
+    const U: f64 = 1.0 / (1u64 << 24) as f64;
+    let du = (dim + 8) as f64 * U;
+    if du >= 0.5 || (x + y) * (x + y) > 1e37 {
+        return f64::INFINITY;
+    }
+    // The last term covers what underflows, which is lost absolutely.
+    du / (1.0 - du) * reach + dim as f64 * 1e-37
+}
+
+#[inline(always)]
+fn sum(x: &[f32], y: &[f32], term: impl Fn(f32, f32) -> f64) -> f64 {
+    let mut lanes = [0.0f64; 8];
+    let ((x8, x_rest), (y8, y_rest)) = (x.as_chunks::<8>(), y.as_chunks::<8>());
+    for (a, b) in x8.iter().zip(y8) {
+        for lane in 0..8 {
+            lanes[lane] += term(a[lane], b[lane]);
+        }
+    }
+    for (lane, (&a, &b)) in x_rest.iter().zip(y_rest).enumerate() {
+        lanes[lane] += term(a, b);
+    }
+    ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) + ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(n: usize, salt: usize) -> Vec<f32> {
+        (0..n).map(|i| ((i * 37 + salt * 11) % 23) as f32 - 11.0).collect()
+    }
+
+    #[test]
+    fn sums_equal_the_plain_loop_on_whole_numbers() {
+        for n in [0, 1, 7, 8, 9, 40, 83] {
+            let (x, y) = (row(n, 1), row(n, 2));
+            let want: f64 = x.iter().zip(&y).map(|(a, b)| f64::from(a * b)).sum();
+            let apart: f64 = x.iter().zip(&y).map(|(a, b)| f64::from((a - b) * (a - b))).sum();
+            assert_eq!((dot(&x, &y), squared_distance(&x, &y)), (want, apart));
+        }
+    }
+
+    #[test]
+    fn the_grid_hides_the_order_of_a_sum_and_no_more() {
+        let third = 1.0 / 3.0;
+        assert_eq!(on_grid(third, 1.0), on_grid(third + 1e-15, 1.0));
+        assert_ne!(on_grid(third, 1.0), on_grid(third + 1e-10, 1.0));
+        assert_eq!(on_grid(-0.0, 1.0).to_bits(), 0);
+        assert_eq!(square_on_grid(1e6 / 3.0), square_on_grid(1e6 / 3.0 * (1.0 + 1e-15)));
+        assert_ne!(square_on_grid(1e6 / 3.0), square_on_grid(1e6 / 3.0 * (1.0 + 1e-10)));
+        assert_eq!(square_on_grid(0.0), 0.0);
+        assert_eq!([power_of_two(0.0), power_of_two(1.0), power_of_two(7.9)], [1.0, 1.0, 4.0]);
+    }
+
+    #[test]
+    fn tiles_stay_within_the_bound() {
+        let (d, n) = (301, 40);
+        let values: Vec<f32> = (0..n * d).map(|i| ((i * 7919) % 1009) as f32 / 97.0 - 3.0).collect();
+        let mut tile = vec![0.0f32; n * n];
+        crate::gemm::nt(n, n, d, &values, &values, 0.0, &mut tile);
+        let row = |i: usize| &values[i * d..(i + 1) * d];
+        let norm = |i: usize| dot(row(i), row(i)).sqrt();
+        let widest = (0..n * n)
+            .map(|at| {
+                let (i, j) = (at / n, at % n);
+                let bound = product_error(d, norm(i), norm(j), norm(i) * norm(j));
+                (f64::from(tile[at]) - dot(row(i), row(j))).abs() / bound
+            })
+            .fold(0.0, f64::max);
+        assert!(widest > 1e-4 && widest < 1.0, "{widest} of the bound");
+        assert_eq!(product_error(d, 1e19, 1e19, 1e38), f64::INFINITY);
+    }
+}
