@@ -9,8 +9,9 @@ use parallax::Measure;
 const AFTER_HELP: &str = "\
 First steps:
   parallax doctor                                  what this machine offers, and where models are looked for
-  parallax train run.toml --dry-run                what a run would do and cost, without doing it
-  parallax train run.toml                          adapt a model to your data, and measure what it gained
+  parallax data check data.csv                     what is odd about a table
+  parallax train data.csv --dry-run                what a run would do and cost, without doing it
+  parallax train data.csv                          adapt a model to your data, and measure what it gained
   parallax runs list                               the runs so far, with what they gained
   parallax embed MODEL texts.txt -o vectors.npy    vectors of texts
 

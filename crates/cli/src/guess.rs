@@ -46,12 +46,9 @@ const SYNONYMS: [(&[&str], &[&str]); 12] = [
 ];
 
 /// A command line that shows the use of a command.
-fn example(root: &Command, command: &str) -> Option<&'static str> {
-    // A table is enough where the program can make its own settings.
-    let tables = exists(root, "init");
+fn example(command: &str) -> Option<&'static str> {
     Some(match command {
-        "train" if tables => "parallax train data.csv",
-        "train" => "parallax train run.toml",
+        "train" => "parallax train data.csv",
         "eval" => "parallax eval all-MiniLM-L6-v2 data.csv",
         "embed" => "parallax embed all-MiniLM-L6-v2 texts.txt -o vectors.npy",
         "embed -" => "parallax embed all-MiniLM-L6-v2 - -o vectors.jsonl",
@@ -67,7 +64,9 @@ fn example(root: &Command, command: &str) -> Option<&'static str> {
         "search" => "parallax search INDEX \"a text\" -k 5",
         "index" | "index build" => "parallax index build all-MiniLM-L6-v2 texts.csv",
         "data check" => "parallax data check data.csv",
-        "convert" | "convert distill" => "parallax convert distill all-MiniLM-L6-v2 texts.txt",
+        "convert" | "convert distill" => {
+            "parallax convert distill all-MiniLM-L6-v2 texts.txt -o static-model"
+        }
         "serve" => "parallax serve all-MiniLM-L6-v2",
         _ => return None,
     })
@@ -96,11 +95,7 @@ fn unknown_command(root: &Command, words: &[String]) -> Option<String> {
     let extension = Path::new(word).extension().and_then(|e| e.to_str()).unwrap_or("").to_lowercase();
     let shown = quoted(word);
     match extension.as_str() {
-        "toml" => return Some(format!("type: parallax train {shown}")),
-        "csv" | "tsv" | "jsonl" | "json" if exists(root, "init") => {
-            return Some(format!("type: parallax train {shown}"));
-        }
-        "csv" | "tsv" | "jsonl" => return Some(format!("type: parallax eval {MODEL} {shown}")),
+        "toml" | "csv" | "tsv" | "jsonl" | "json" => return Some(format!("type: parallax train {shown}")),
         "npy" => return Some(format!("type: parallax eval {shown} labels.csv")),
         "txt" => return Some(format!("type: parallax embed {MODEL} {shown} -o vectors.npy")),
         _ => {}
@@ -136,7 +131,7 @@ fn unknown_command(root: &Command, words: &[String]) -> Option<String> {
             }
             _ => "",
         };
-        return Some(format!("type: {}{why}", example(root, command)?));
+        return Some(format!("type: {}{why}", example(command)?));
     }
     if word.contains(' ') {
         return Some(format!("type: echo {shown} | parallax embed {MODEL} - -o vectors.jsonl"));
@@ -235,7 +230,7 @@ fn missing(root: &Command, words: &[String]) -> Option<String> {
         ("doctor parity", [model]) => {
             format!("parallax doctor parity {} --against vectors.npy", quoted(model))
         }
-        _ => example(root, &path)?.to_owned(),
+        _ => example(&path)?.to_owned(),
     };
     let more = match path.as_str() {
         "train" => " (\"parallax train --help\" says more)",
@@ -359,7 +354,7 @@ mod tests {
         root.build();
         for (_, commands) in SYNONYMS {
             for command in commands.iter().filter(|command| exists(&root, command)) {
-                let line = example(&root, command).unwrap_or_else(|| panic!("no example of {command}"));
+                let line = example(command).unwrap_or_else(|| panic!("no example of {command}"));
                 let words = line.split(' ').map(|word| word.trim_matches('"'));
                 Cli::try_parse_from(words).unwrap_or_else(|e| panic!("{line}: {e}"));
             }

@@ -3,21 +3,29 @@ use crate::{Folder, reference};
 /// What somebody who guesses the commands types, how it ends, and what the answer must hold: what to type instead, ready to
 /// be copied, or the thing itself.
 const TRIES: &[(&[&str], i32, &[&str])] = &[
-    (&[], 2, &["Usage: parallax", "First steps:", "parallax train", "Exit codes:"]),
+    (&[], 2, &["Usage: parallax", "First steps:", "parallax train data.csv", "Exit codes:"]),
     (&["help"], 0, &["First steps:", "train", "[aliases: fit, finetune]", "130"]),
     (&["help", "train"], 0, &["--dry-run", "--set <KEY=VALUE>", "--tensorboard"]),
     (&["--version"], 0, &["parallax "]),
     (&["-V"], 0, &["parallax "]),
     (&["-v"], 2, &["hint: type: parallax --version"]),
     (&["version"], 2, &["hint: type: parallax --version"]),
-    (&["train"], 2, &["hint: type: parallax train ", "--help"]),
+    (&["train"], 2, &["hint: type: parallax train data.csv", "--help"]),
     (&["train", "missing.csv"], 1, &["missing.csv", "hint: check the path"]),
     (&["finetune", "missing.toml"], 1, &["missing.toml", "hint: check the path"]),
     (&["fit", "missing.toml"], 1, &["missing.toml", "hint: check the path"]),
     (&["fine-tune", "x.toml"], 2, &["hint: type: parallax train"]),
     (&["run", "x.toml"], 2, &["hint: type: parallax train"]),
+    (
+        &["train", "data.csv", "--epochs", "3"],
+        2,
+        &["hint: ", "type: parallax train data.csv --set train.epochs=3"],
+    ),
+    (&["validate"], 2, &["hint: type: parallax data check data.csv"]),
+    (&["new"], 2, &["hint: type: parallax init data.csv"]),
+    (&["distill", "m"], 2, &["hint: type: parallax convert distill ", " -o "]),
     (&["run.toml"], 2, &["hint: type: parallax train run.toml"]),
-    (&["data.csv"], 2, &["hint: type: parallax ", " data.csv"]),
+    (&["data.csv"], 2, &["hint: type: parallax train data.csv"]),
     (&["train", "--data", "run.toml"], 2, &["hint: type: parallax train run.toml"]),
     (
         &["embed", "some text"],

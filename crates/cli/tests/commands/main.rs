@@ -55,7 +55,7 @@ impl Folder {
         let table = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/support.csv");
         let model = reference("bert");
         let text = format!(
-            "[data]\npath = {table:?}\nsplit = {{ name = \"class_disjoint\", seen = 16, validation = 4 }}\n\
+            "output.report = false\n[data]\npath = {table:?}\nsplit = {{ name = \"class_disjoint\", seen = 16, validation = 4 }}\n\
              [model]\npath = {model:?}\n[objective]\nloss = \"supcon\"\n[evaluate]\nresamples = 100\n\
              [train]\nbatch_size = 16\nsampler = {{ name = \"per_class\", per_class = 4 }}\n{train}\n"
         );

@@ -84,12 +84,9 @@ fn log(run: &Path) -> Vec<serde_json::Value> {
 #[test]
 fn events_hold_what_the_log_holds_and_a_killed_run_repeats_no_step() {
     let folder = Folder::new();
-    folder.run_file(
-        "run.toml",
-        "epochs = 10\ncheckpoint_every = 7\nvalidate_every = 25\n[output]\ntensorboard = true",
-    );
+    folder.run_file("run.toml", "epochs = 10\ncheckpoint_every = 7\nvalidate_every = 25");
     let run = folder.path("runs/run");
-    let mut command = folder.command(&["train", "run.toml"]);
+    let mut command = folder.command(&["train", "run.toml", "--tensorboard"]);
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let begun = Instant::now();
     while fs::read_to_string(run.join("metrics.jsonl")).map_or(0, |text| text.lines().count()) < 40 {
@@ -99,7 +96,7 @@ fn events_hold_what_the_log_holds_and_a_killed_run_repeats_no_step() {
     }
     child.kill().unwrap();
     child.wait().unwrap();
-    folder.run(&["train", "run.toml", "--resume", "--quiet"]).ok();
+    folder.run(&["train", "run.toml", "--resume", "--quiet", "--tensorboard"]).ok();
 
     let found = scalars(&run);
     for ((step, tag), values) in &found {

@@ -53,7 +53,8 @@ pub struct RunPlan {
     pub measuring_seconds: f64,
 }
 
-/// Goes through a run up to its first step: data, split, model, settings, a few batches. Nothing is written or fetched.
+/// Goes through a run up to its first step: data, split, model, settings, a few batches. Nothing is written or
+/// fetched; the built-in starter is unpacked into the cache, as by every use of it.
 ///
 /// # Errors
 /// As [`train`](super::train), as far as that can be known before the first step.
