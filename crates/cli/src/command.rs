@@ -5,8 +5,10 @@ mod convert;
 mod data;
 mod embed;
 mod eval;
+mod index;
 mod init;
 mod list;
+mod quickstart;
 mod train;
 
 pub(crate) use config::config;
@@ -14,8 +16,10 @@ pub(crate) use convert::convert;
 pub(crate) use data::data;
 pub(crate) use embed::embed;
 pub(crate) use eval::eval;
+pub(crate) use index::{index, search};
 pub(crate) use init::init;
 pub(crate) use list::list;
+pub(crate) use quickstart::quickstart;
 pub(crate) use train::train;
 
 use std::path::Path;

@@ -14,7 +14,9 @@
 //! | [`mod@evaluate`] | measures of a model or of stored vectors |
 //! | [`mod@embed`] | a file of texts to a file of vectors, in constant memory |
 //! | [`convert`] | from one model folder to another |
+//! | [`index`] | vectors on disk, and search |
 //! | [`models`] | from a model's name to its folder |
+//! | [`mod@quickstart`] | all of it on a sample |
 //! | [`catalogue`] | what there is to choose from |
 //!
 //! Everything runs on the current rayon pool; [`with_threads`] makes one. Nothing depends on the number of threads but the
@@ -28,8 +30,10 @@ mod definitions;
 pub mod embed;
 mod error;
 pub mod evaluate;
+pub mod index;
 mod model;
 pub mod models;
+pub mod quickstart;
 pub mod run;
 
 pub use config::RunConfig;
