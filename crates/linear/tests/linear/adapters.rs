@@ -96,8 +96,7 @@ fn ridge_in_one_dimension() {
 
 #[test]
 fn simplex_ridge_has_the_cosines_of_class_scores() {
-    // Regression onto indicators divided by √n_c, solved class by class: w_c = (Σ x xᵀ/(n−1) + λ'I)⁻¹ · √n_c(m_c − m)/…
-    // Compare Gram matrices instead of solving: with A = (C + λ'I)⁻¹ the scores are A-forms of the centred means.
+    // The score of a class is (m_class − m)ᵀ (C + λ'I)⁻¹ (x − m) up to a common factor; the inverse is written out.
     let world = gaussian(9, 3, 40, &[1.0, 1.0], &[0.5, 2.0]);
     let adapter = Adapter::Ridge(Ridge { lambda: 0.5, targets: Targets::Simplex, centre: true });
     let map = adapter.fit(&labelled(&world)).unwrap().map().unwrap();
@@ -246,7 +245,7 @@ fn both_bases_and_every_blend_agree_with_their_limits() {
         assert!(apart(&of(&full), &of(&near)) < 2e-3, "{}", adapter.describe());
         // W_½ = ½sI + ½P with equal spreads: 2W_½ − P is s·I, and s²·tr C is the spread of the mapped rows.
         let half = fit.blend(0.5).unwrap();
-        let s = 2.0 * half.weight[1 * 5] - near.weight[5];
+        let s = 2.0 * half.weight[5] - near.weight[5];
         assert!(s.abs() < 1e-5, "off the diagonal there is no identity: {s}");
         let s = f64::from(2.0 * half.weight[0] - near.weight[0]);
         let mapped = full.apply(&world.vectors, 360).unwrap();

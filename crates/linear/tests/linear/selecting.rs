@@ -122,8 +122,7 @@ fn the_table_is_what_a_fit_by_hand_gives() {
     assert_eq!(selection.table.len(), 2);
     assert_eq!((selection.queries, selection.choice.classes, selection.folds), (600, 40, 2));
 
-    // Only the truth about the folds is hidden, so search it: the best whole-set mean over both halves must match one
-    // assignment, and the identity's mean is that of two leave-one-out searches. Here the seed's folds are recomputed.
+    // The folds are dealt out as the seed says.
     let mut order: Vec<usize> = (0..40).collect();
     parallax_random::Key::new(0).named("linear selection").named("folds").shuffle(&mut order);
     let mut fold_of = [0; 40];
