@@ -337,7 +337,7 @@ pub(crate) struct Eval {
     pub(crate) batch_tokens: Option<usize>,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct Load {
     /// The longest text in tokens; the model's own limit where it is not given.
     #[arg(long, value_name = "N")]

@@ -15,6 +15,7 @@
 //! | [`mod@embed`] | a file of texts to a file of vectors, in constant memory |
 //! | [`convert`] | from one model folder to another |
 //! | [`index`] | vectors on disk, and search |
+//! | [`inspect`] | a look at data |
 //! | [`models`] | from a model's name to its folder |
 //! | [`mod@quickstart`] | all of it on a sample |
 //! | [`catalogue`] | what there is to choose from |
@@ -31,6 +32,7 @@ pub mod embed;
 mod error;
 pub mod evaluate;
 pub mod index;
+pub mod inspect;
 mod model;
 pub mod models;
 pub mod quickstart;
