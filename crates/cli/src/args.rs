@@ -8,12 +8,14 @@ use parallax::Measure;
 /// The end of `parallax --help`, and of what `parallax` alone says.
 const AFTER_HELP: &str = "\
 First steps:
+  parallax quickstart                              all of it in a minute, on a sample that comes along
   parallax doctor                                  what this machine offers, and where models are looked for
   parallax data check data.csv                     what is odd about a table
   parallax train data.csv --dry-run                what a run would do and cost, without doing it
   parallax train data.csv                          adapt a model to your data, and measure what it gained
   parallax runs list                               the runs so far, with what they gained
   parallax embed MODEL texts.txt -o vectors.npy    vectors of texts
+  parallax search INDEX \"a text\" -k 5              the nearest rows of an index (\"parallax index build\" makes one)
 
 Exit codes:
   0    it worked; for \"doctor parity\" also: the vectors are the same
@@ -74,6 +76,13 @@ pub(crate) enum Command {
     /// Turn a file of texts into a file of vectors.
     #[command(visible_alias = "encode")]
     Embed(Embed),
+    /// See all of it in a minute, without a network: adapt, measure, index and search on a sample that comes along.
+    Quickstart(Quickstart),
+    /// Put rows with their vectors, texts and attributes on disk, to be searched.
+    #[command(subcommand)]
+    Index(Index),
+    /// Find the rows of an index that are nearest to a text.
+    Search(Search),
     /// Make another model of a model.
     #[command(subcommand)]
     Convert(Convert),
@@ -154,6 +163,97 @@ pub(crate) struct Check {
     /// The longest text in tokens; the model's own limit where it is not given.
     #[arg(long, value_name = "N")]
     pub(crate) max_tokens: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Quickstart {
+    /// The folder to work in.
+    #[arg(long, short, value_name = "FOLDER", default_value = "quickstart")]
+    pub(crate) output: PathBuf,
+    /// Class splits to adapt and measure on; more say better what to expect.
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = at_least_one)]
+    pub(crate) splits: usize,
+    /// Replace what an earlier quickstart left in the folder.
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Index {
+    /// Build an index, or add rows to one.
+    Build(IndexBuild),
+    /// Show what an index holds.
+    Info {
+        /// The index.
+        index: PathBuf,
+    },
+    /// Delete rows by their ids.
+    Delete {
+        /// The index.
+        index: PathBuf,
+        /// The ids.
+        #[arg(required = true)]
+        ids: Vec<String>,
+    },
+    /// Write an index anew, without its deleted rows.
+    Compact {
+        /// The index.
+        index: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct IndexBuild {
+    /// A table with texts (.csv, .tsv, .json, .jsonl), a folder of texts, or stored vectors (.npy) with or without a table.
+    #[arg(required = true, value_name = "TABLE|VECTORS")]
+    pub(crate) source: Vec<PathBuf>,
+    /// The index to write: a folder.
+    #[arg(long, short, value_name = "INDEX")]
+    pub(crate) output: PathBuf,
+    /// The model that embeds the texts, and queries later; the built-in starter where it is not given.
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) model: Option<String>,
+    /// The column of the text.
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) text: Option<String>,
+    /// The column of the id; the number of the row where there is none.
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) id: Option<String>,
+    /// Add the rows to the index that is there.
+    #[arg(long, conflicts_with = "force")]
+    pub(crate) append: bool,
+    /// Replace an index that is there.
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// The name of the prompt put before every text.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) prompt: Option<String>,
+    #[command(flatten)]
+    pub(crate) load: Load,
+    /// Tokens embedded at once; memory and speed only.
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub(crate) batch_tokens: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Search {
+    /// The index.
+    pub(crate) index: PathBuf,
+    /// The text, or several.
+    #[arg(required = true, value_name = "TEXT")]
+    pub(crate) query: Vec<String>,
+    /// Rows to find.
+    #[arg(short, long, value_name = "N", default_value_t = 5)]
+    pub(crate) k: usize,
+    /// Which rows may be found, such as "intent = 'refund' AND year >= 2024".
+    #[arg(long, value_name = "FILTER")]
+    pub(crate) filter: Option<String>,
+    /// The model that embeds the text, instead of the index's own.
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) model: Option<String>,
+    /// The name of the prompt put before the text, instead of the one of the rows.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) prompt: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -281,7 +381,7 @@ pub(crate) struct Eval {
     pub(crate) batch_tokens: Option<usize>,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct Load {
     /// The longest text in tokens; the model's own limit where it is not given.
     #[arg(long, value_name = "N")]

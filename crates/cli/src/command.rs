@@ -7,8 +7,10 @@ mod data;
 mod doctor;
 mod embed;
 mod eval;
+mod index;
 mod init;
 mod list;
+mod quickstart;
 mod runs;
 mod train;
 
@@ -19,8 +21,10 @@ pub(crate) use data::data;
 pub(crate) use doctor::doctor;
 pub(crate) use embed::embed;
 pub(crate) use eval::eval;
+pub(crate) use index::{index, search};
 pub(crate) use init::init;
 pub(crate) use list::list;
+pub(crate) use quickstart::quickstart;
 pub(crate) use runs::runs;
 pub(crate) use train::train;
 

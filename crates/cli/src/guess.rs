@@ -2,7 +2,7 @@
 //!
 //! The parser names what is wrong and the nearest spelling. Here stands what it cannot know: that `serve` is what others
 //! call something, that a text was given where a file is read, that `--epochs` is a key of the run file. Every hint is a
-//! command line that the program takes; commands are only suggested where they exist.
+//! command line that the program takes.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -22,27 +22,29 @@ pub(crate) fn hint(error: &clap::Error, arguments: &[OsString]) -> Option<String
     root.build();
     let words: Vec<String> = arguments.iter().map(|word| word.to_string_lossy().into_owned()).collect();
     match error.kind() {
-        ErrorKind::InvalidSubcommand => unknown_command(&root, &words),
+        ErrorKind::InvalidSubcommand => unknown_command(&root, error, &words),
         ErrorKind::UnknownArgument => unknown_flag(&root, error, &words),
         ErrorKind::MissingRequiredArgument => missing(&root, &words),
         _ => None,
     }
 }
 
-/// Names that other programs have, and the command lines that do the same here; the first whose command there is.
-const SYNONYMS: [(&[&str], &[&str]); 12] = [
-    (&["run", "learn", "tune", "adapt", "fine-tune", "start"], &["train"]),
-    (&["test", "benchmark", "bench", "measure", "score", "metrics"], &["eval"]),
-    (&["vectorize", "vectorise", "transform", "predict", "infer", "embeddings"], &["embed"]),
-    (&["serve", "server", "api", "http"], &["serve", "embed -"]),
-    (&["search", "query", "find", "retrieve", "index"], &["search", "embed"]),
-    (&["download", "pull", "fetch", "install", "get"], &["embed"]),
-    (&["new", "create", "init", "setup"], &["init", "config show"]),
-    (&["history", "experiments", "ls", "logs", "status"], &["runs list"]),
-    (&["compare", "diff"], &["runs diff"]),
-    (&["check", "validate", "inspect", "profile"], &["data check", "doctor"]),
-    (&["info", "env", "debug", "diagnose"], &["doctor"]),
-    (&["compress", "quantize", "quantise", "distill", "export"], &["convert", "embed"]),
+/// Names that other programs have, and the command that does the same here.
+const SYNONYMS: [(&[&str], &str); 14] = [
+    (&["run", "learn", "tune", "adapt", "fine-tune", "start"], "train"),
+    (&["test", "benchmark", "bench", "measure", "score", "metrics"], "eval"),
+    (&["vectorize", "vectorise", "transform", "predict", "infer", "embeddings"], "embed"),
+    (&["serve", "server", "api", "http"], "search"),
+    (&["query", "find", "retrieve", "ask"], "search"),
+    (&["build", "add", "store"], "index build"),
+    (&["download", "pull", "fetch", "install", "get"], "embed"),
+    (&["demo", "tutorial", "example", "hello", "try"], "quickstart"),
+    (&["new", "create", "setup"], "init"),
+    (&["history", "experiments", "ls", "logs", "status"], "runs list"),
+    (&["compare", "diff"], "runs diff"),
+    (&["check", "validate", "inspect", "profile"], "data check"),
+    (&["info", "env", "debug", "diagnose"], "doctor"),
+    (&["compress", "quantize", "quantise", "distill", "distil"], "convert distill"),
 ];
 
 /// A command line that shows the use of a command.
@@ -51,7 +53,6 @@ fn example(command: &str) -> Option<&'static str> {
         "train" => "parallax train data.csv",
         "eval" => "parallax eval all-MiniLM-L6-v2 data.csv",
         "embed" => "parallax embed all-MiniLM-L6-v2 texts.txt -o vectors.npy",
-        "embed -" => "parallax embed all-MiniLM-L6-v2 - -o vectors.jsonl",
         "runs" | "runs list" => "parallax runs list",
         "runs show" => "parallax runs show RUN",
         "runs diff" => "parallax runs diff RUN OTHER_RUN",
@@ -62,32 +63,32 @@ fn example(command: &str) -> Option<&'static str> {
         "completions" => "parallax completions bash",
         "init" => "parallax init data.csv",
         "search" => "parallax search INDEX \"a text\" -k 5",
-        "index" | "index build" => "parallax index build all-MiniLM-L6-v2 texts.csv",
+        "quickstart" => "parallax quickstart",
+        "index" | "index build" => "parallax index build texts.csv -o texts.index",
         "data check" => "parallax data check data.csv",
         "convert" | "convert distill" => {
             "parallax convert distill all-MiniLM-L6-v2 texts.txt -o static-model"
         }
-        "serve" => "parallax serve all-MiniLM-L6-v2",
         _ => return None,
     })
 }
 
-/// Whether there is the command `name`, which may be of two words.
-fn exists(root: &Command, name: &str) -> bool {
-    let mut at = root;
-    name.split(' ').filter(|word| *word != "-").all(|word| match at.find_subcommand(word) {
-        Some(found) => {
-            at = found;
-            true
-        }
-        None => false,
-    })
-}
-
-fn unknown_command(root: &Command, words: &[String]) -> Option<String> {
+fn unknown_command(root: &Command, error: &clap::Error, words: &[String]) -> Option<String> {
     let (command, path, rest) = entered(root, words);
     let word = rest.iter().find(|word| !word.starts_with('-'))?;
+    let nearest = match error.get(ContextKind::SuggestedSubcommand) {
+        Some(ContextValue::String(name)) => Some(name.clone()),
+        Some(ContextValue::Strings(names)) => names.first().cloned(),
+        _ => None,
+    };
+    let retyped = nearest.map(|name| {
+        let words = words.iter().map(|given| if given == word { name.clone() } else { quoted(given) });
+        format!("type: parallax {}", words.collect::<Vec<_>>().join(" "))
+    });
     if !path.is_empty() {
+        if retyped.is_some() {
+            return retyped;
+        }
         let known: Vec<&str> =
             command.get_subcommands().map(Command::get_name).filter(|n| *n != "help").collect();
         return Some(format!("parallax {path} takes one of: {}", known.join(", ")));
@@ -114,21 +115,10 @@ fn unknown_command(root: &Command, words: &[String]) -> Option<String> {
     {
         return Some(format!("type: parallax list {family}"));
     }
-    if let Some((_, commands)) = SYNONYMS.iter().find(|(names, _)| names.contains(&lower.as_str())) {
-        let command = commands.iter().find(|command| exists(root, command))?;
-        let why = match (lower.as_str(), *command) {
-            ("serve" | "server" | "api" | "http", "embed -") => {
-                " (it embeds lines of standard input; there is no server in this version)"
-            }
-            ("search" | "query" | "find" | "retrieve" | "index", "embed") => {
-                " (it writes the vectors; there is no index in this version)"
-            }
-            ("compress" | "quantize" | "quantise" | "distill" | "export", "embed") => {
-                " (there is no conversion in this version)"
-            }
-            ("download" | "pull" | "fetch" | "install" | "get", _) => {
-                " (a model is fetched when it is first used)"
-            }
+    if let Some((names, command)) = SYNONYMS.iter().find(|(names, _)| names.contains(&lower.as_str())) {
+        let why = match names[0] {
+            "serve" => " (there is no server in this version; search answers from the command line)",
+            "download" => " (a model is fetched when it is first used)",
             _ => "",
         };
         return Some(format!("type: {}{why}", example(command)?));
@@ -136,7 +126,7 @@ fn unknown_command(root: &Command, words: &[String]) -> Option<String> {
     if word.contains(' ') {
         return Some(format!("type: echo {shown} | parallax embed {MODEL} - -o vectors.jsonl"));
     }
-    Some("\"parallax --help\" lists the commands".to_owned())
+    retyped.or_else(|| Some("\"parallax --help\" lists the commands".to_owned()))
 }
 
 /// Flags of other programs for keys of a run file that have another name.
@@ -225,6 +215,9 @@ fn missing(root: &Command, words: &[String]) -> Option<String> {
             format!("parallax eval {} labels.csv", quoted(vectors))
         }
         ("eval", [model]) => format!("parallax eval {} data.csv", quoted(model)),
+        ("search", [index]) if Path::new(index).is_dir() => {
+            format!("parallax search {} \"a text\" -k 5", quoted(index))
+        }
         ("search", [text]) => format!("parallax search INDEX {} -k 5", quoted(text)),
         ("runs diff", [run]) => format!("parallax runs diff {} OTHER_RUN", quoted(run)),
         ("doctor parity", [model]) => {
@@ -350,15 +343,23 @@ mod tests {
 
     #[test]
     fn every_suggested_command_is_taken() {
-        let mut root = Cli::command();
-        root.build();
-        for (_, commands) in SYNONYMS {
-            for command in commands.iter().filter(|command| exists(&root, command)) {
-                let line = example(command).unwrap_or_else(|| panic!("no example of {command}"));
-                let words = line.split(' ').map(|word| word.trim_matches('"'));
-                Cli::try_parse_from(words).unwrap_or_else(|e| panic!("{line}: {e}"));
-            }
+        for (_, command) in SYNONYMS {
+            let line = example(command).unwrap_or_else(|| panic!("no example of {command}"));
+            assert!(line.starts_with(&format!("parallax {command}")), "{line}");
+            // A shell reads what stands in quotes as one word.
+            let words = line.split('"').enumerate().flat_map(|(at, part)| match at % 2 {
+                0 => part.split_whitespace().collect(),
+                _ => vec![part],
+            });
+            Cli::try_parse_from(words).unwrap_or_else(|e| panic!("{line}: {e}"));
         }
+    }
+
+    #[test]
+    fn a_typo_is_retyped_with_everything_after_it() {
+        assert_eq!(hinted(&["--quiet", "trian", "a b.csv"]), "type: parallax --quiet train \"a b.csv\"");
+        assert_eq!(hinted(&["runs", "lst"]), "type: parallax runs list");
+        assert_eq!(hinted(&["xyzzy"]), "\"parallax --help\" lists the commands");
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! | [`roles`] | which column is the text, the label, the anchor, the positive, and why |
 //! | [`labels`] | class names and their numbers |
 //! | [`vectors`] | `.npy` matrices, read from a memory map and written as a stream |
+//! | [`check`] | what is wrong with a table, before anything is learned from it |
 //! | [`split`] | training, validation and test parts |
 //! | [`sampler`] | the batches of an epoch |
 //! | [`text`] | tokenisation |
@@ -17,6 +18,7 @@
 //! starts threads: parallel work runs on the current rayon pool.
 
 pub mod atomic;
+pub mod check;
 pub mod error;
 pub mod labels;
 #[cfg(test)]
@@ -30,6 +32,7 @@ pub mod text;
 pub mod vectors;
 
 pub use atomic::{AtomicFile, atomic_write};
+pub use check::{Beside, CheckOptions, Report};
 pub use error::{Error, Place, Result};
 pub use labels::{LabelColumn, Labels, MultiLabel};
 pub use roles::{Columns, Roles, Shape};

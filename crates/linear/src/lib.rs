@@ -40,5 +40,5 @@ pub use examples::Examples;
 pub use fit::Fit;
 pub use map::{Map, Sides};
 pub use pca::{Covariance, Pca, pca};
-pub use selection::{Candidate, Progress, Selection, SelectionConfig, Unfitted, grid, select};
+pub use selection::{Candidate, Choice, Progress, Selection, SelectionConfig, Unfitted, grid, select};
 pub use statistics::Statistics;

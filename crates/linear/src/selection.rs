@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use parallax_eval::{Interval, METHOD, Measure, RESAMPLES, Similarity, paired_bootstrap};
+use parallax_eval::{METHOD, Measure, RESAMPLES, Similarity, paired_bootstrap};
 use parallax_random::Key;
 use rayon::prelude::*;
 use schemars::JsonSchema;
@@ -42,7 +42,7 @@ pub struct SelectionConfig {
 }
 
 impl Default for SelectionConfig {
-    /// The grid, α = 0.1, 0.2, …, 1, 5 folds, cosine, 2,000 queries in 20,000 rows, 1,000 resamples.
+    /// The grid, α = 0.1, 0.2, …, 1, 5 folds, cosine, 1,000 queries in 10,000 rows, 1,000 resamples.
     fn default() -> Self {
         SelectionConfig {
             adapters: Vec::new(),
@@ -50,8 +50,8 @@ impl Default for SelectionConfig {
             folds: 5,
             measure: None,
             similarity: Similarity::Cosine,
-            queries: 2000,
-            rows: 20_000,
+            queries: 1000,
+            rows: 10_000,
             resamples: 1000,
             seed: 0,
         }
@@ -64,29 +64,30 @@ pub fn grid(pairs: bool) -> Vec<Adapter> {
         Adapter::Whitening(Whitening { scatter, power, floor, basis: Basis::Zca, ..Default::default() })
     };
     let mut adapters = Vec::new();
-    for power in [0.25, 0.5, 1.0] {
-        adapters.push(whitening(Scatter::Total, power, 0.1));
-    }
-    for power in [0.5, 1.0] {
-        adapters.push(whitening(Scatter::Within, power, 0.1));
-    }
-    for within_shrinkage in [0.03, 0.1, 0.3] {
-        let discriminant = |weighting, between_shrinkage| {
-            Adapter::LinearDiscriminant(LinearDiscriminant {
-                within_shrinkage,
-                between_shrinkage,
-                weighting,
-                ..Default::default()
-            })
-        };
-        adapters.push(discriminant(Weighting::Unit, 0.3));
-        for between_shrinkage in [0.1, 0.3, 0.7] {
-            adapters.push(discriminant(Weighting::Ratio, between_shrinkage));
+    for scatter in [Scatter::Total, Scatter::Within] {
+        for (power, floor) in [(0.25, 0.5), (0.5, 0.1), (1.0, 0.1)] {
+            adapters.push(whitening(scatter, power, floor));
         }
     }
-    for lambda in [0.1, 1.0, 10.0] {
+    let discriminant = |weighting, within_shrinkage, between_shrinkage| {
+        Adapter::LinearDiscriminant(LinearDiscriminant {
+            within_shrinkage,
+            between_shrinkage,
+            weighting,
+            ..Default::default()
+        })
+    };
+    for within_shrinkage in [0.1, 0.3, 0.7] {
+        for between_shrinkage in [0.01, 0.03, 0.1, 0.3] {
+            adapters.push(discriminant(Weighting::Ratio, within_shrinkage, between_shrinkage));
+        }
+        adapters.push(discriminant(Weighting::Unit, within_shrinkage, 0.0));
+    }
+    for lambda in [0.1, 1.0] {
         adapters.push(Adapter::Ridge(Ridge { lambda, ..Default::default() }));
-        if !pairs {
+    }
+    if !pairs {
+        for lambda in [0.3, 3.0] {
             adapters.push(Adapter::Ridge(Ridge { lambda, targets: Targets::Simplex, ..Default::default() }));
         }
     }
@@ -112,6 +113,31 @@ pub struct Candidate {
     pub interval: [f64; 2],
 }
 
+/// What choosing by cross-validation gains on classes that had no part in the choice.
+///
+/// The queries of each fold are measured with the candidate that is best on the other folds, which may be the identity,
+/// and the difference to the identity is averaged over each class. The interval knows of three things that
+/// [`Candidate::interval`] does not:
+///
+/// - the best of many candidates looks better than it is;
+/// - rows of one class succeed and fail together, so classes are resampled (paired bootstrap);
+/// - folds take turns at being fitted and being measured, so where two classes agree by chance, each is helped by the
+///   map of the other. Without a true gain this doubles the variance of the mean (a degenerate U-statistic), so the
+///   resampled interval is stretched about the mean by √2.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Choice {
+    /// Mean over classes of the difference to the identity.
+    pub gain: f64,
+    /// 95 % interval of the gain, stretched.
+    pub interval: [f64; 2],
+    /// Mean difference over the queries of each fold.
+    pub folds: Vec<f64>,
+    /// Classes that were measured.
+    pub classes: usize,
+    /// Resamples of the interval.
+    pub resamples: usize,
+}
+
 /// An adapter that could not be fitted without some fold.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Unfitted {
@@ -133,11 +159,7 @@ pub struct Selection {
     /// The best of [`Selection::table`], whether or not it is good enough: its place, from 0.
     pub best: Option<usize>,
     /// What choosing by cross-validation gains on classes that had no part in the choice.
-    ///
-    /// The queries of each fold are measured with the candidate that is best on the other folds, which may be the
-    /// identity; the difference to the identity is averaged over each class, and classes are resampled. The best of
-    /// many candidates looks better than it is, and rows of one class fail together; this interval knows of both.
-    pub choice: Interval,
+    pub choice: Choice,
     /// All candidates, in the order they were tried.
     pub table: Vec<Candidate>,
     /// Adapters that were left out, with the reason.
@@ -150,8 +172,6 @@ pub struct Selection {
     pub folds: usize,
     /// Held-out queries that were measured.
     pub queries: usize,
-    /// Classes that these queries are of.
-    pub classes: usize,
     /// What to do and why, in a sentence with figures.
     pub verdict: String,
 }
@@ -192,7 +212,7 @@ pub struct Progress {
 /// Classes are dealt out to folds at random. For each fold the adapters are fitted to the other folds, and the fold's
 /// own rows are searched in its own rows: each query's row is left out of its ranking, and pairs search positives
 /// by anchors. An adapter is chosen if it has the best mean, and both the interval of its paired difference to the
-/// identity over queries and [`Selection::choice`] lie above 0. Otherwise the identity is.
+/// identity over queries and that of [`Selection::choice`] lie above 0. Otherwise the identity is.
 ///
 /// `progress` is called before each fit and at the end. When `cancel` is raised, the next such moment ends the selection.
 ///
@@ -296,7 +316,20 @@ pub fn select(
     let resamples = config.resamples.max(RESAMPLES);
     let chosen = chosen_elsewhere(&identity, &columns, &spans);
     let (before, after) = class_means(&query_classes, &identity, &chosen);
-    let choice = paired_bootstrap(&before, &after, resamples, key.named("choice"))?;
+    let resampled = paired_bootstrap(&before, &after, resamples, key.named("choice"))?;
+    let gain = resampled.mean_difference;
+    let stretched = |end: f64| gain + std::f64::consts::SQRT_2 * (end - gain);
+    let choice = Choice {
+        gain,
+        interval: [stretched(resampled.low), stretched(resampled.high)],
+        folds: spans
+            .iter()
+            .filter(|span| !span.is_empty())
+            .map(|span| mean(&chosen[span.clone()]) - mean(&identity[span.clone()]))
+            .collect(),
+        classes: before.len(),
+        resamples,
+    };
     let best = best_of(table.iter().map(|candidate| candidate.mean));
     if let Some(best) = best {
         // The winner's interval decides, so it gets the finer resampling.
@@ -315,7 +348,6 @@ pub fn select(
         interval_method: METHOD.to_string(),
         folds,
         queries: identity.len(),
-        classes: before.len(),
         verdict: String::new(),
     };
     selection.decide();
@@ -406,14 +438,14 @@ impl Selection {
         );
         let choice = format!(
             "{:+.4} ({:+.4} to {:+.4} over {} classes)",
-            self.choice.mean_difference, self.choice.low, self.choice.high, self.classes
+            self.choice.gain, self.choice.interval[0], self.choice.interval[1], self.choice.classes
         );
         self.verdict = if best.interval[0] <= 0.0 {
             format!(
                 "No linear map of the {tried} tried helps: the best, {name}, brings {figures}, which includes no gain. \
                  The vectors are left as they are."
             )
-        } else if self.choice.low <= 0.0 {
+        } else if self.choice.interval[0] <= 0.0 {
             format!(
                 "No linear map of the {tried} tried is sure to help: the best, {name}, brings {figures}, but maps chosen \
                  without the classes they are measured on gain {choice}, which includes no gain. The vectors are left \
@@ -423,7 +455,7 @@ impl Selection {
             self.adapter = best.adapter;
             self.alpha = best.alpha;
             format!(
-                "Use {name}, the best of {tried}: it brings {figures}. Expect less of it: maps chosen without the \
+                "Use {name}, the best of {tried}: it brings {figures}. What to expect: maps chosen without the \
                  classes they are measured on gain {choice}."
             )
         };

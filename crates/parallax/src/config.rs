@@ -28,7 +28,8 @@ mod template;
 
 use std::path::PathBuf;
 
-use parallax_data::table::Format;
+use parallax_data::labels::MultiLabel;
+use parallax_data::table::{Format, HeaderOption};
 use parallax_data::{Columns, Split, TableOptions};
 use parallax_eval::Measure;
 use parallax_linear::SelectionConfig;
@@ -105,8 +106,10 @@ pub struct Data {
     pub delimiter: Option<char>,
     /// Whether a field that starts with a quote runs to the closing quote.
     pub quoted: bool,
-    /// The column names of a CSV or TSV file without a header row.
-    pub header: Option<Vec<String>>,
+    /// What a cell with several labels ("a|b", a JSON list) means: its first label, the set of them, or the cell as it is.
+    pub multi_label: Option<MultiLabel>,
+    /// The column names of a CSV or TSV file without a header row, or false for column_1, column_2, ...
+    pub header: Option<HeaderOption>,
     /// How rows are divided into training, validation and test.
     pub split: Option<Split>,
 }
@@ -127,6 +130,7 @@ impl Default for Data {
             format: None,
             delimiter: None,
             quoted: true,
+            multi_label: None,
             header: None,
             split: None,
         }
@@ -157,7 +161,7 @@ impl Data {
             format: self.format,
             delimiter: self.delimiter,
             quoted: self.quoted,
-            header: self.header.clone(),
+            header: self.header.clone().and_then(HeaderOption::names),
         }
     }
 }

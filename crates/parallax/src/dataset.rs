@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::PathBuf;
 
+use parallax_data::labels::LabelColumn;
 use parallax_data::sampler::text_hash;
 use parallax_data::split::{ClassDisjointSplit, ColumnSplit, RandomSplit, Split};
 use parallax_data::{Labels, Roles, Shape, Table, Vectors};
@@ -23,7 +24,11 @@ pub(crate) struct Dataset {
     roles: Option<Roles>,
     vectors: Option<Vectors>,
     labels: Option<Labels>,
+    /// What is worth knowing about how the files were read.
+    notes: Vec<String>,
+    /// The files as they were named, and every file that was read.
     files: Vec<PathBuf>,
+    read: Vec<PathBuf>,
 }
 
 /// How rows become inputs of a model.
@@ -48,10 +53,13 @@ impl Dataset {
             (Some(table), None) => Some(Roles::of(table, &data.columns())?),
             (None, _) => None,
         };
+        let mut notes = table.as_ref().map_or(Vec::new(), |table| table.notes().to_vec());
         let labels = match (&table, roles.as_ref().map(|r| &r.shape), &data.labels) {
             (_, _, Some(path)) if vectors.is_some() => Some(Labels::from_npy(path)?),
             (Some(table), Some(Shape::Labelled { label, .. } | Shape::Vectors { label: Some(label) }), _) => {
-                Some(Labels::from_table(table, *label)?)
+                let column = LabelColumn::read(table, *label, data.multi_label)?;
+                notes.extend(column.notes);
+                Some(column.labels)
             }
             _ => None,
         };
@@ -92,10 +100,12 @@ impl Dataset {
             }
             _ => {}
         }
-        let mut files: Vec<std::path::PathBuf> = data.path.0.clone();
+        let mut read: Vec<PathBuf> = table.as_ref().map_or(Vec::new(), |table| table.read_files().collect());
+        read.extend(data.vectors.iter().chain(&data.labels).cloned());
+        let mut files: Vec<PathBuf> = data.path.0.clone();
         files.extend(data.vectors.clone());
         files.extend(data.labels.clone());
-        Ok(Dataset { table, roles, vectors, labels, files })
+        Ok(Dataset { table, roles, vectors, labels, notes, files, read })
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -104,6 +114,11 @@ impl Dataset {
 
     pub(crate) fn table(&self) -> Option<&Table> {
         self.table.as_ref()
+    }
+
+    /// The roles of the table's columns.
+    pub(crate) fn table_roles(&self) -> Option<&Roles> {
+        self.roles.as_ref()
     }
 
     /// The class of every row; `None` for pairs.
@@ -162,7 +177,7 @@ impl Dataset {
     /// SHA-256 over the bytes of the files, in order.
     pub(crate) fn sha256(&self) -> Result<String> {
         let mut hash = Sha256::new();
-        for path in &self.files {
+        for path in &self.read {
             let mut file = File::open(path).map_err(Error::io(path, "read"))?;
             let mut block = vec![0; 1 << 20];
             loop {
@@ -179,6 +194,7 @@ impl Dataset {
     /// The mapping of columns to roles, a line each.
     pub(crate) fn describe(&self) -> Vec<String> {
         let mut lines = vec![format!("data: {} rows of {}", self.len(), self.file_names().join(", "))];
+        lines.extend(self.notes.iter().map(|note| format!("  {note}")));
         if let Some(roles) = &self.roles {
             lines.extend(roles.to_string().lines().map(str::to_owned));
         }

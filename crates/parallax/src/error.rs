@@ -79,6 +79,9 @@ pub enum Error {
     /// From a closed-form map.
     #[error(transparent)]
     Linear(#[from] parallax_linear::Error),
+    /// From an index.
+    #[error(transparent)]
+    Search(#[from] parallax_search::Error),
     /// From the page of a run.
     #[error(transparent)]
     Report(#[from] parallax_report::Error),
@@ -136,6 +139,7 @@ impl Error {
             Error::Training(error) => training(error),
             Error::Surgery(error) => error.hint(),
             Error::Linear(error) => error.hint(),
+            Error::Search(error) => error.hint(),
             Error::Report(error) => error.hint().map(str::to_owned),
         }
     }
@@ -152,7 +156,8 @@ pub fn hint(error: &(dyn std::error::Error + 'static)) -> Option<String> {
             .or_else(|| error.downcast_ref().and_then(model))
             .or_else(|| error.downcast_ref().and_then(objective))
             .or_else(|| error.downcast_ref().and_then(evaluation))
-            .or_else(|| error.downcast_ref().and_then(training));
+            .or_else(|| error.downcast_ref().and_then(training))
+            .or_else(|| error.downcast_ref().and_then(parallax_search::Error::hint));
         if found.is_some() {
             return found;
         }

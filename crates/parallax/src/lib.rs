@@ -14,7 +14,10 @@
 //! | [`mod@evaluate`] | measures of a model or of stored vectors |
 //! | [`mod@embed`] | a file of texts to a file of vectors, in constant memory |
 //! | [`convert`] | from one model folder to another |
+//! | [`index`] | vectors on disk, and search |
+//! | [`inspect`] | a look at data |
 //! | [`models`] | from a model's name to its folder |
+//! | [`mod@quickstart`] | all of it on a sample |
 //! | [`catalogue`] | what there is to choose from |
 //! | [`runs`] | the runs on a disk: listed, shown, compared |
 //! | [`mod@parity`] | whether another program made the same vectors |
@@ -32,9 +35,12 @@ pub mod doctor;
 pub mod embed;
 mod error;
 pub mod evaluate;
+pub mod index;
+pub mod inspect;
 mod model;
 pub mod models;
 pub mod parity;
+pub mod quickstart;
 pub mod run;
 pub mod runs;
 

@@ -340,7 +340,7 @@ impl fmt::Display for ParityReport {
         writeln!(f, "mean length: {:.4} here, {:.4} there", self.lengths[0], self.lengths[1])?;
         if !self.same {
             writeln!(f, "\nworst rows")?;
-            for row in &self.worst {
+            for row in self.worst.iter().filter(|row| row.cosine < self.wanted) {
                 write!(f, "  row {}: cosine {:.6}", row.row, row.cosine)?;
                 if let Some(text) = &row.text {
                     write!(f, ", {} tokens: {}", row.tokens, shortened(text))?;

@@ -279,12 +279,19 @@ impl Ground<'_> {
         on_event: &mut dyn FnMut(&Event),
     ) -> Result<Outcome> {
         let Ground { config, data, parts, reader, key, .. } = *self;
-        // The classes of the validation rows are as good for cross-validation as any.
-        let rows: Vec<u32> = parts.train.iter().chain(&parts.validation).copied().collect();
         let outcome = self.report(base, on_event, |base, _, on_event| {
             let batch_tokens = config.evaluate.batch_tokens;
-            let adapted =
-                adapt::adapt(search, &base, data, reader, &rows, batch_tokens, key, &options.stop, on_event)?;
+            let adapted = adapt::adapt(
+                search,
+                &base,
+                data,
+                reader,
+                &parts.train,
+                batch_tokens,
+                key,
+                &options.stop,
+                on_event,
+            )?;
             let training = TrainSummary {
                 seconds: adapted.seconds,
                 peak_memory: peak_memory(),

@@ -279,10 +279,15 @@ fn curves() -> Vec<Chart> {
         let points = (1..=steps).filter(|i| i % every == 0).map(|i| (i as f64, value(i))).collect();
         vec![Series { name: String::new(), points }]
     };
-    let chart = |title: &str, note: &str, series| Chart { title: title.into(), note: note.into(), series };
+    let chart = |title: &str, note: &str, smooth, series| Chart {
+        title: title.into(),
+        note: note.into(),
+        smooth,
+        series,
+    };
     vec![
-        chart("Training loss", "Thin: each step; thick: a moving mean.", line(1, &loss)),
-        chart("Learning rate", "", line(1, &rate)),
-        chart("Validation map@r", "", line(50, &valid)),
+        chart("Training loss", "Thin: each step; thick: a moving mean.", true, line(1, &loss)),
+        chart("Learning rate", "", false, line(1, &rate)),
+        chart("Validation map@r", "", false, line(50, &valid)),
     ]
 }

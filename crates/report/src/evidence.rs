@@ -74,7 +74,7 @@ pub struct Rows<'a> {
     /// One label a row: rows of one label are relevant for each other. `None`: only the map is made.
     pub labels: Option<&'a [u32]>,
     /// The text of a row, counted from 0. It is asked for the few rows that are shown, on the calling thread.
-    pub text: &'a dyn Fn(usize) -> String,
+    pub text: &'a (dyn Fn(usize) -> String + Sync),
 }
 
 /// What evidence is gathered from.

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::escape::{cut, visible};
 use crate::evidence::{ConfusionPair, Neighbour, QueryCase};
 use crate::{Evidence, Report};
 
@@ -35,13 +36,13 @@ impl Report {
                     "change_interval": m.change_interval,
                     "definition": m.definition,
                 });
-                (m.name.clone(), value)
+                (key_name(&m.name), value)
             })
             .collect();
         let figures: Map<String, Value> = self
             .unique_figures()
             .into_iter()
-            .map(|figure| (figure.name.clone(), json!({ "value": figure.value, "unit": figure.unit })))
+            .map(|figure| (key_name(&figure.name), json!({ "value": figure.value, "unit": figure.unit })))
             .collect();
         json!({
             "schema": 1,
@@ -61,6 +62,11 @@ impl Report {
     pub fn metrics_json(&self) -> String {
         format!("{:#}\n", self.metrics())
     }
+}
+
+/// A name as a key: of bounded length, and without what cannot stand in the attribute of an element.
+pub(crate) fn key_name(name: &str) -> String {
+    visible(&cut(name, 120))
 }
 
 fn evidence(evidence: &Evidence) -> Value {

@@ -1,5 +1,7 @@
 //! The one rule by which a number of `metrics.json` becomes text.
 
+use crate::metrics::key_name;
+
 /// A number on the page and where it stands in `metrics.json`.
 ///
 /// In the page it is `<data data-key="KEY" data-digits="D" [data-sign]>TEXT</data>`: KEY is a JSON Pointer (RFC 6901)
@@ -61,9 +63,9 @@ pub fn format_number(value: Option<f64>, digits: usize, sign: bool) -> String {
     text
 }
 
-/// One step of a JSON Pointer.
+/// One step of a JSON Pointer to what has this name.
 pub(crate) fn pointer_step(name: &str) -> String {
-    name.replace('~', "~0").replace('/', "~1")
+    key_name(name).replace('~', "~0").replace('/', "~1")
 }
 
 #[cfg(test)]

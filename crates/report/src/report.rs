@@ -1,6 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::Evidence;
+use crate::metrics::key_name;
 
 /// Everything that the page of a run shows. Any part may be left empty, and is then left out.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -86,6 +87,8 @@ pub struct Chart {
     pub title: String,
     /// A remark under the chart.
     pub note: String,
+    /// Whether a moving mean is drawn over lines of 40 points and more; for what is noisy, as the loss of each step.
+    pub smooth: bool,
     /// Its lines, at most eight.
     pub series: Vec<Series>,
 }
@@ -129,5 +132,5 @@ impl Report {
 
 fn unique<T>(items: &[T], name: impl Fn(&T) -> &str) -> Vec<&T> {
     let mut seen = std::collections::BTreeSet::new();
-    items.iter().filter(|item| seen.insert(name(item).to_string())).collect()
+    items.iter().filter(|item| seen.insert(key_name(name(item)))).collect()
 }

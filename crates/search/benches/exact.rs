@@ -96,6 +96,9 @@ fn run(count: usize, dim: usize, q: usize, k: usize, threads: usize) -> Outcome 
     for rows in ["all rows", "share < 0.5", "share < 0.01", "share < 0.0001"] {
         let filter = rows.starts_with("share").then(|| Filter::parse(rows)).transpose()?;
         let kept = index.count(filter.as_ref())?;
+        if kept == 0 {
+            continue;
+        }
         index.search(&queries, k, filter.as_ref())?;
         let (mut searches, mut bounds) = (Vec::new(), Vec::new());
         for _ in 0..7 {

@@ -51,7 +51,7 @@ fn config(args: &Train, progress: &mut Progress) -> anyhow::Result<RunConfig> {
     Ok(inferred.with_sets(&args.set)?.config)
 }
 
-fn show(progress: &mut Progress, event: &Event) {
+pub(crate) fn show(progress: &mut Progress, event: &Event) {
     match event {
         Event::Plan(text) | Event::Message(text) => progress.line(text),
         Event::Progress { step, steps, epoch, loss, lr, texts_per_second, seconds_left } => {

@@ -77,3 +77,22 @@ fn a_stream_need_not_end() {
         assert_eq!(stream.chunk(1000).unwrap().unwrap().len(), 1000);
     }
 }
+
+#[test]
+fn tables_are_sniffed_as_when_opened() {
+    let long = b"[{\"text\": \"a\", \"id\": 1},\n {\"text\": \"b\"}]";
+    assert_eq!(texts("x.json", long, None).unwrap(), ["a", "b"]);
+    assert_eq!(texts("x.json", b"{\"data\": [{\"t\": \"a\"}]}", Some("t")).unwrap(), ["a"]);
+    assert_eq!(
+        texts("x.csv", b"\xef\xbb\xbfid;text\n1;Hello, you\n2;a, b, c\n", None).unwrap(),
+        ["Hello, you", "a, b, c"]
+    );
+    let error = texts("x.csv", b"a b,1.5\nc d,2.5\n", None).unwrap_err().to_string();
+    assert!(error.contains("x.csv, row 1: the first row looks like data"), "{error}");
+    let error = texts("x.csv", b"\xff\xfea\x00", None).unwrap_err();
+    assert!(error.hint().unwrap().contains("UTF-8"), "{error}");
+    let options = TableOptions { header: Some(Vec::new()), ..TableOptions::default() };
+    let input = Cursor::new(&b"a b,1.5\nc d,2.5\n"[..]);
+    let stream = TextStream::read(input, Path::new("x.csv"), Some("column_1"), &options).unwrap();
+    assert_eq!(stream.collect::<Result<Vec<_>>>().unwrap(), ["a b", "c d"]);
+}

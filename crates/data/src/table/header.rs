@@ -1,11 +1,11 @@
 //! The option that says which names the columns of a file without a header row have.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// What `data.header` may be: `false` for columns called column_1, column_2, ..., `true` for names in the first row, or
 /// the names.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum HeaderOption {
     /// Whether the first row holds the names.

@@ -52,8 +52,8 @@ pub struct LinearDiscriminant {
 impl Default for LinearDiscriminant {
     fn default() -> Self {
         LinearDiscriminant {
-            within_shrinkage: 0.1,
-            between_shrinkage: 0.3,
+            within_shrinkage: 0.3,
+            between_shrinkage: 0.1,
             weighting: Weighting::Ratio,
             components: 0,
             centre: true,

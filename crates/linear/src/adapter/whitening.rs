@@ -61,7 +61,7 @@ impl Default for Whitening {
         Whitening {
             scatter: Scatter::Total,
             power: 1.0,
-            floor: 0.01,
+            floor: 0.1,
             components: 0,
             basis: Basis::Zca,
             centre: true,

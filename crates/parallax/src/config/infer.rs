@@ -52,7 +52,8 @@ pub fn infer(files: &[PathBuf], data: Data, model: Option<&str>) -> Result<Infer
     let rows = Dataset::open(&config.data)?;
     let shape = rows.kind();
 
-    config.data.split = Some(split(&rows, config.data.split.take(), &mut reasons));
+    let closed_form = rows.vector_dim().is_some();
+    config.data.split = Some(split(&rows, config.data.split.take(), closed_form, &mut reasons));
     config.model = match (rows.vector_dim(), model) {
         (Some(_), Some(model)) => {
             return Err(Error::setting_with(
@@ -76,7 +77,7 @@ pub fn infer(files: &[PathBuf], data: Data, model: Option<&str>) -> Result<Infer
     };
     config.objective = objective(&shape, &mut reasons);
     let small = config.model.as_ref().is_none_or(|model| models::is_static(&model.path));
-    config.train = training(&rows, small);
+    config.train = training(&rows, config.data.split.as_ref(), small)?;
     if config.model.is_none() {
         config.adapter = Some(SelectionConfig::default());
         reasons.push(
@@ -167,7 +168,8 @@ fn name(files: &[PathBuf]) -> String {
     stem.filter(|stem| !stem.is_empty()).unwrap_or_else(|| "run".to_owned())
 }
 
-fn split(rows: &Dataset, asked: Option<Split>, reasons: &mut Vec<String>) -> Split {
+/// Cross-validation makes a validation part of its own, so a closed-form run needs none.
+fn split(rows: &Dataset, asked: Option<Split>, closed_form: bool, reasons: &mut Vec<String>) -> Split {
     if let Some(split) = asked {
         return split;
     }
@@ -179,7 +181,7 @@ fn split(rows: &Dataset, asked: Option<Split>, reasons: &mut Vec<String>) -> Spl
         Some(classes) if classes >= FEW_CLASSES => {
             let split = ClassDisjointSplit {
                 seen: Share::Fraction(0.6),
-                validation: Share::Fraction(0.25),
+                validation: Share::Fraction(if closed_form { 0.0 } else { 0.25 }),
                 order: ClassOrder::Random,
             };
             reasons.push(format!(
@@ -191,7 +193,10 @@ fn split(rows: &Dataset, asked: Option<Split>, reasons: &mut Vec<String>) -> Spl
             reasons.push(format!(
                 "split: by rows within each class; {classes} classes are too few to keep some for the test alone"
             ));
-            Split::Stratified(StratifiedSplit { validation: 0.15, test: 0.25 })
+            Split::Stratified(StratifiedSplit {
+                validation: if closed_form { 0.0 } else { 0.15 },
+                test: 0.25,
+            })
         }
         None => {
             reasons.push("split: by rows at random; pairs have no classes".to_owned());
@@ -220,25 +225,36 @@ fn objective(shape: &Shape, reasons: &mut Vec<String>) -> Objective {
 }
 
 /// `small`: the model is a token table or a head over vectors, whose steps cost little and whose rates are high.
-fn training(rows: &Dataset, small: bool) -> Training {
-    let batch_size = 128.min(rows.len().max(2));
-    let per_epoch = (rows.len() / batch_size).max(1) as u64;
+fn training(rows: &Dataset, split: Option<&Split>, small: bool) -> Result<Training> {
+    let sampler = PerClassSampler::default();
+    // How many classes a split leaves for training does not depend on its seed.
+    let key = parallax_random::Key::new(0);
+    let parts = rows.split(split).assign(rows.len(), rows.classes(), rows.table(), key)?;
+    let most = match rows.classes() {
+        Some(labels) => {
+            let counts = labels.counts_among(parts.train.iter().map(|&row| row as usize));
+            counts.iter().filter(|&&count| count > 0).count() * sampler.per_class
+        }
+        None => parts.train.len(),
+    };
+    let batch_size = 128.min(most).max(2);
+    let per_epoch = (parts.train.len() / batch_size).max(1) as u64;
     let epochs = if small {
         STEPS.div_ceil(per_epoch).clamp(1, 40)
     } else {
         (STEPS / 2).div_ceil(per_epoch).clamp(1, 8)
     };
-    let lr = if small { 1e-3 } else { 2e-5 };
+    let lr = if small { 3e-3 } else { 2e-5 };
     let sampler = match rows.classes() {
-        Some(_) => Sampler::PerClass(PerClassSampler::default()),
+        Some(_) => Sampler::PerClass(sampler),
         None => Sampler::Shuffled(ShuffledSampler::default()),
     };
-    Training {
+    Ok(Training {
         epochs,
         batch_size,
         sampler: Some(sampler),
         optimizer: Optimizer::Adamw(AdamW { lr, ..AdamW::default() }),
         schedule: Schedule::Cosine(Warmup { warmup: 0.1 }),
         ..Training::default()
-    }
+    })
 }

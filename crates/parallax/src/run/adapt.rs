@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use parallax_linear::{Examples, Map, Selection, SelectionConfig, select};
+use parallax_linear::{Adapter, Examples, Map, Selection, SelectionConfig, grid, select};
 use parallax_nn::head::{Dense, Normalize, Stage};
 use parallax_nn::layer::{Activation, Linear};
 use parallax_nn::{SentenceEncoder, cpu, parameters};
@@ -44,7 +44,24 @@ pub(super) fn adapt(
         Some(positives) => Examples::Pairs { anchors: &vectors, positives, dim },
         None => Examples::Labelled { vectors: &vectors, labels: &labels, dim },
     };
-    let config = SelectionConfig { seed: key.named("adapter").bits(0) ^ config.seed, ..config.clone() };
+    let mut config = config.clone();
+    if others.is_some() {
+        // A rotation of both sides changes no cosine, so these maps are for queries alone; a model maps both.
+        let one_sided = |adapter: &Adapter| matches!(adapter, Adapter::Ridge(_) | Adapter::Procrustes(_));
+        if let Some(adapter) = config.adapters.iter().find(|adapter| one_sided(adapter)) {
+            return Err(Error::setting_with(
+                format!(
+                    "adapter.adapters: {} of pairs maps queries alone, and a model maps both sides",
+                    adapter.name()
+                ),
+                "whitening and linear_discriminant map both",
+            ));
+        }
+        if config.adapters.is_empty() {
+            config.adapters = grid(true).into_iter().filter(|adapter| !one_sided(adapter)).collect();
+        }
+    }
+    let config = SelectionConfig { seed: key.named("adapter").bits(0) ^ config.seed, ..config };
     let progress = &mut |progress: parallax_linear::Progress| {
         let spent = begun.elapsed().as_secs_f64();
         let each = spent / progress.done.max(1) as f64;

@@ -166,7 +166,12 @@ fn charts(log: &Path, validated: &str) -> Vec<Chart> {
     }
     let chart = |title: String, note: &str, points: Vec<(f64, f64)>| {
         let series = vec![Series { name: String::new(), points }];
-        (!series[0].points.is_empty()).then_some(Chart { title, note: note.to_owned(), series })
+        (!series[0].points.is_empty()).then_some(Chart {
+            title,
+            note: note.to_owned(),
+            series,
+            ..Chart::default()
+        })
     };
     [
         chart("Training loss".into(), "The loss of each step's batch.", loss),

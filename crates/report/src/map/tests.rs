@@ -17,7 +17,7 @@ fn rows<'a>(
     before: Option<&'a [f32]>,
     after: &'a [f32],
     dim: usize,
-    text: &'a dyn Fn(usize) -> String,
+    text: &'a (dyn Fn(usize) -> String + Sync),
 ) -> Rows<'a> {
     Rows {
         before: before.map(|values| Embeddings { values, dim }),

@@ -14,7 +14,7 @@ const TOP: f64 = 12.0;
 const BOTTOM: f64 = 38.0;
 /// Points drawn of a line; of longer ones the lowest and highest of each stretch.
 const POINTS: usize = 600;
-/// Lines of this many points get a smoothed line over them.
+/// Lines of this many points have no mark at each, and may be smoothed.
 const SMOOTHED: usize = 40;
 const LINES: usize = 8;
 
@@ -112,7 +112,7 @@ fn draw(page: &mut Page, chart: &Chart, frame: &Frame, number: usize) {
     }
     page.raw("</figcaption>\n");
     let mut svg = String::new();
-    for tick in ticks::ticks(frame.y.0, frame.y.1, 4) {
+    for tick in ticks::ticks(frame.y.0, frame.y.1, 5) {
         let (_, y) = frame.at((frame.x.0, tick.value));
         let _ = write!(
             svg,
@@ -143,13 +143,14 @@ fn draw(page: &mut Page, chart: &Chart, frame: &Frame, number: usize) {
     let mut data = Vec::new();
     for (at, line) in series.iter().enumerate() {
         let points = thinned(&line.points);
-        let smooth = finite(line).count() >= SMOOTHED;
+        let smooth = chart.smooth && finite(line).count() >= SMOOTHED;
+        let dense = finite(line).count() >= SMOOTHED;
         let class = if smooth { "raw" } else { "line" };
         let _ = write!(svg, "<path class=\"{class} k{at}\" d=\"{}\"/>", frame.path(&points));
         if smooth {
             let _ =
                 write!(svg, "<path class=\"line k{at}\" d=\"{}\"/>", frame.path(&thinned(&smoothed(line))));
-        } else {
+        } else if !dense {
             for point in points.iter().copied().filter(|(x, y)| x.is_finite() && y.is_finite()) {
                 let (x, y) = frame.at(point);
                 let _ = write!(svg, "<circle class=\"mark k{at}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"2.5\"/>");
@@ -199,7 +200,7 @@ fn rounded(x: f64) -> f64 {
 fn readable(value: f64) -> String {
     let size = value.abs();
     if size != 0.0 && !(1e-3..1e6).contains(&size) {
-        return format!("{value:.3e}").replace('-', "−");
+        return format!("{value:.2e}").replace('-', "−");
     }
     let digits = if size == 0.0 { 0 } else { (3 - size.log10().floor() as i32).clamp(0, 6) };
     format_number(Some(value), digits as usize, false)
@@ -263,7 +264,7 @@ fn thinned(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     kept
 }
 
-/// The mean of the points around each, over a tenth of the line.
+/// The mean of the points around each, over a tenth of the line, and over half of that at its ends.
 fn smoothed(line: &Series) -> Vec<(f64, f64)> {
     let points: Vec<(f64, f64)> = finite(line).collect();
     let half = (points.len() / 20).max(2);
@@ -273,9 +274,7 @@ fn smoothed(line: &Series) -> Vec<(f64, f64)> {
     }
     (0..points.len())
         .map(|at| {
-            // The window shrinks towards the ends, so that it stays centred.
-            let half = half.min(at).min(points.len() - 1 - at);
-            let (from, to) = (at - half, at + half + 1);
+            let (from, to) = (at.saturating_sub(half), (at + half + 1).min(points.len()));
             (points[at].0, (sums[to] - sums[from]) / (to - from) as f64)
         })
         .collect()
@@ -298,12 +297,15 @@ mod tests {
     }
 
     #[test]
-    fn smoothing_keeps_ends_and_straight_lines() {
-        let line =
-            Series { name: String::new(), points: (0..100).map(|i| (i as f64, 3.0 * i as f64)).collect() };
-        for (a, b) in smoothed(&line).iter().zip(&line.points) {
-            assert!((a.1 - b.1).abs() < 1e-9, "{a:?} {b:?}");
-        }
+    fn smoothing_is_a_moving_mean() {
+        let line = |value: fn(f64) -> f64| Series {
+            name: String::new(),
+            points: (0..100).map(|i| (i as f64, value(i as f64))).collect(),
+        };
+        let straight = smoothed(&line(|x| 3.0 * x));
+        assert!(straight[5..95].iter().all(|point| (point.1 - 3.0 * point.0).abs() < 1e-9));
+        assert!((straight[0].1 - 7.5).abs() < 1e-9, "mean of 0, 3, ..., 15");
+        assert!(smoothed(&line(|_| 2.0)).iter().all(|point| (point.1 - 2.0).abs() < 1e-12));
     }
 
     #[test]
@@ -314,7 +316,7 @@ mod tests {
             words(&chart),
             "0.9000 at step 1, 0.5000 at step 4; lowest 0.2000 at 2, highest 0.9000 at 1."
         );
-        assert_eq!(readable(2e-5), "2.000e−5");
+        assert_eq!(readable(2e-5), "2.00e−5");
         assert_eq!(readable(12345.6), "12,346");
     }
 }

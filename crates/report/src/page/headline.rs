@@ -53,7 +53,7 @@ fn verdict(page: &mut Page, report: &Report) {
             page.raw(" ").raw(verdict.verb()).raw(" ");
             page.number(format!("{key}/change"), Some(change), 4, true).raw("</strong>");
             if let Some(interval) = interval {
-                page.raw(" (95 % interval ");
+                page.raw(" (95 % interval ");
                 page.interval(&format!("{key}/change_interval"), interval, true).raw(")");
             }
             page.raw(": ").raw(verdict.ending()).raw(".");

@@ -71,21 +71,19 @@ fn intro(page: &mut Page, maps: &Maps, compared: bool) {
         }
         page.raw(if drawn.classes == 1 { " class" } else { " classes" });
     }
-    page.raw(", laid out by ").text(&maps.method).raw(". ");
+    page.raw(", laid out by ").text(&shorten(&maps.method, 200)).raw(". ");
     if compared {
         page.raw("Both maps show the same rows with the same settings and scale; the second is turned to lie as the first does. ");
     }
     if let Some(after) = maps.kept_after {
-        page.raw("Of a row’s ten nearest drawn rows, ");
+        page.raw("The share of a row’s ten nearest drawn rows that are among its ten nearest on the map is ");
         if let Some(before) = maps.kept_before {
-            page.number("/evidence/maps/kept_before", Some(before), 2, false)
-                .raw(" are among its ten nearest on the map before and ");
-            page.number("/evidence/maps/kept_after", Some(after), 2, false).raw(" after (as shares): ");
+            page.number("/evidence/maps/kept_before", Some(before), 2, false).raw(" before and ");
+            page.number("/evidence/maps/kept_after", Some(after), 2, false).raw(" after: ");
         } else {
-            page.number("/evidence/maps/kept_after", Some(after), 2, false)
-                .raw(" (as a share) are among its ten nearest on the map: ");
+            page.number("/evidence/maps/kept_after", Some(after), 2, false).raw(": ");
         }
-        page.raw("trust heaps, not distances between them.");
+        page.raw("read heaps and their neighbours, not distances.");
     }
     page.raw("</p>\n");
 }
@@ -117,10 +115,16 @@ fn map(page: &mut Page, maps: &Maps, points: &[[f64; 2]], side: usize, title: &s
     }
     page.raw("</g>\n");
     if !maps.classes.is_empty() {
-        for (name, size, most) in [("wide", 11.5, 24), ("narrow", 19.0, 18)] {
+        for (name, size, most) in [("wide", 11.0, 24), ("narrow", 18.0, 18)] {
             page.raw("<g class=\"labels ").raw(name).raw("\" aria-hidden=\"true\">");
-            for Label { class, x, y, text } in labels::labels(&of_class, &maps.classes, size, most) {
+            for Label { class, x, y, text, from } in labels::labels(&of_class, &maps.classes, size, most) {
                 let mut escaped = String::new();
+                if let Some([from_x, from_y]) = from {
+                    let base = if y < from_y { y + 2.0 } else { y - 0.7 * size };
+                    page.raw(&format!(
+                        "<path data-class=\"{class}\" d=\"M{from_x:.0} {from_y:.0}L{x:.0} {base:.0}\"/>"
+                    ));
+                }
                 escape(&mut escaped, &text);
                 page.raw(&format!("<text data-class=\"{class}\" x=\"{x:.0}\" y=\"{y:.0}\">{escaped}</text>"));
             }

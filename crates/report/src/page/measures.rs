@@ -98,9 +98,9 @@ impl Frame {
 
     /// The interval of one measure; the numbers stand in the cell beside it.
     fn row(&self, measure: &MeasureChange) -> String {
-        let mut svg = format!("<svg viewBox=\"0 0 {WIDTH} 30\" aria-hidden=\"true\">");
+        let mut svg = format!("<svg viewBox=\"0 0 {WIDTH} 58\" aria-hidden=\"true\">");
         let zero = self.x(0.0);
-        let _ = write!(svg, "<path class=\"zero\" d=\"M{zero:.1} 0V30\"/>");
+        let _ = write!(svg, "<path class=\"zero\" d=\"M{zero:.1} 0V58\"/>");
         if let (Some(change), Some([low, high])) = (measure.change, measure.change_interval)
             && [change, low, high].iter().all(|x| x.is_finite())
         {
@@ -114,8 +114,8 @@ impl Frame {
             let (low, high) = (self.x(low), self.x(high));
             let _ = write!(
                 svg,
-                "<path class=\"whisker {class}\" d=\"M{low:.1} 15H{high:.1}M{low:.1} 11v8M{high:.1} 11v8\"/>\
-                 <circle class=\"dot {class}\" cx=\"{:.1}\" cy=\"15\" r=\"4\"/>",
+                "<path class=\"whisker {class}\" d=\"M{low:.1} 29H{high:.1}M{low:.1} 25v8M{high:.1} 25v8\"/>\
+                 <circle class=\"dot {class}\" cx=\"{:.1}\" cy=\"29\" r=\"4\"/>",
                 self.x(change)
             );
         }

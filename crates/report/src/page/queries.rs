@@ -1,6 +1,7 @@
 //! Single queries with their neighbours before and after.
 
 use super::Page;
+use crate::escape::shorten;
 use crate::{Neighbour, QueryCase, QueryCases};
 
 const KEY: &str = "/evidence/cases";
@@ -15,7 +16,7 @@ pub(super) fn queries(page: &mut Page, cases: &QueryCases, similarity: &str) {
     }
     page.raw(". At most two of a class in each list.");
     if !similarity.is_empty() {
-        page.raw(" Scores are <code>").text(similarity).raw("</code>.");
+        page.raw(" Scores are <code>").text(&shorten(similarity, 200)).raw("</code>.");
     }
     page.raw("</p>\n");
     for (key, title, list) in [

@@ -158,12 +158,15 @@ mod tests {
                 (symbol(","), 15),
                 (Kind::Constant(Constant::String("it's".into())), 16),
                 (Kind::Quoted("a \"b".into()), 24),
-                (Kind::Constant(Constant::I64(7)), 33),
-                (Kind::End, 34),
+                (Kind::Constant(Constant::I64(7)), 32),
+                (Kind::End, 33),
             ]
         );
         assert_eq!(kinds("a<>b")[1].0, symbol("<>"));
-        assert_eq!(kinds("9223372036854775808")[0].0, Kind::Constant(Constant::F64(9.223372036854775808e18)));
+        assert_eq!(
+            kinds("9223372036854775808")[0].0,
+            Kind::Constant(Constant::F64(9.223_372_036_854_776e18))
+        );
         for (text, position) in [
             ("a = 'x", 5),
             ("a ; b", 3),

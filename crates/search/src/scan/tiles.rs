@@ -6,20 +6,23 @@ use crate::segment::Segment;
 /// Rows in a tile; a multiple of 64.
 pub(crate) const TILE_ROWS: usize = 1024;
 
+/// A segment and a row of it.
+type Place = (u32, u32);
+
 /// Rows whose scores are computed by one matrix product.
 #[derive(Debug)]
 pub(crate) enum Tile {
     /// Rows of one segment that stand together, read where they are. `skip` marks rows that are not wanted.
     Run { segment: usize, start: usize, count: usize, skip: Option<Box<[u64]>> },
-    /// Single rows, as (segment, row), copied together first.
-    Gather(Vec<(u32, u32)>),
+    /// Single rows, copied together first.
+    Gather(Vec<Place>),
 }
 
 /// The tiles of the wanted rows: all rows where there is no mask.
 ///
 /// Of a run of rows with few that are wanted, only these are computed.
 pub(crate) fn tiles(segments: &[Segment], masks: &[Option<Bitmap>]) -> Vec<Tile> {
-    let parts: Vec<(Vec<Tile>, Vec<(u32, u32)>)> = segments
+    let parts: Vec<(Vec<Tile>, Vec<Place>)> = segments
         .par_iter()
         .zip(masks)
         .enumerate()
@@ -35,7 +38,7 @@ pub(crate) fn tiles(segments: &[Segment], masks: &[Option<Bitmap>]) -> Vec<Tile>
     tiles
 }
 
-fn of_segment(segment: usize, rows: usize, mask: Option<&Bitmap>) -> (Vec<Tile>, Vec<(u32, u32)>) {
+fn of_segment(segment: usize, rows: usize, mask: Option<&Bitmap>) -> (Vec<Tile>, Vec<Place>) {
     let (mut runs, mut single) = (Vec::new(), Vec::new());
     for start in (0..rows).step_by(TILE_ROWS) {
         let count = TILE_ROWS.min(rows - start);

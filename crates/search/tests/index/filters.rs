@@ -6,10 +6,12 @@ use serde_json::Value;
 
 use crate::rows::{Draw, Rows};
 
+type Truth = Box<dyn Fn(&Value) -> Option<bool>>;
+
 /// A condition and its truth for a row, found the slow way: `None` is neither true nor false.
 struct Case {
     text: String,
-    truth: Box<dyn Fn(&Value) -> Option<bool>>,
+    truth: Truth,
 }
 
 fn order(value: &Value, other: &Value) -> Option<Ordering> {

@@ -356,3 +356,53 @@ fn whole_numbers_become_numbers_across_segments() {
     compact(&path).unwrap();
     assert_eq!(values(&path), [json!(1.0), json!(null), json!(2.5), json!(3.0)]);
 }
+
+/// Run by the next test in a process of its own, until it is killed.
+#[test]
+#[ignore = "writes for ever"]
+fn write_for_ever() {
+    let path = std::env::var_os("PARALLAX_TEST_INDEX").unwrap();
+    for turn in 0.. {
+        let start = Index::open(&path).unwrap().info().generation;
+        let mut writer = IndexWriter::append(&path).unwrap();
+        let list: Vec<String> = (0..50).map(|i| format!("{start} {turn} {i}")).collect();
+        writer.add(Batch { vectors: &[0.5; 100], ids: &list, ..Default::default() }).unwrap();
+        writer.finish().unwrap();
+        delete(&path, &list[..25]).unwrap();
+        if turn % 3 == 2 {
+            compact(&path).unwrap();
+        }
+    }
+}
+
+/// Readers look on while another process writes, and while it is killed.
+#[test]
+fn a_killed_writer_leaves_an_index_that_opens() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("index");
+    let config = IndexConfig { dim: 2, segment_rows: 20, ..Default::default() };
+    IndexWriter::create(&path, config).unwrap().finish().unwrap();
+    for round in 0..8 {
+        let before = Index::open(&path).unwrap().info().generation;
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--ignored", "--exact", "writing::write_for_ever"])
+            .env("PARALLAX_TEST_INDEX", &path)
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut seen = before;
+        while seen < before + 4 + round {
+            assert!(child.try_wait().unwrap().is_none(), "the writer has ended by itself");
+            let index = Index::open(&path).unwrap();
+            assert_eq!(index.len() % 25, 0);
+            seen = index.info().generation;
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(Index::open(&path).unwrap().len() % 25, 0);
+    }
+    let info = compact(&path).unwrap();
+    assert_eq!(info.segments, (info.rows as usize).div_ceil(20));
+    let named = info.segments * 3 + 2;
+    assert_eq!(names(&path).len(), named, "what killed writers left is gone: {:?}", names(&path));
+}

@@ -12,6 +12,8 @@ pub(super) struct Label {
     /// The base line.
     pub(super) y: f64,
     pub(super) text: String,
+    /// Where the median is, if the label stands off it.
+    pub(super) from: Option<[f64; 2]>,
 }
 
 /// Places one label a class in letters of `size`, larger classes first; a label that finds no free place within two
@@ -23,16 +25,16 @@ pub(super) fn labels(of_class: &[Vec<[f64; 2]>], names: &[String], size: f64, mo
     let mut labels = Vec::new();
     for class in order {
         let text = shorten(names.get(class).map_or("", String::as_str), most);
-        // A letter is about 0.56 of the size wide, and a character that is not Latin about twice as wide.
+        // A letter is at most about 0.64 of the size wide on average, and an ideograph about twice as wide.
         let letters: f64 = text.chars().map(|c| if c < '\u{1100}' { 1.0 } else { 1.8 }).sum();
-        let (width, height) = (letters * 0.56 * size + 4.0, size * 1.15);
+        let (width, height) = (letters * LETTER * size + 6.0, size * 1.15);
         if width > SIDE {
             continue;
         }
-        let [x, y] = median(&of_class[class]);
+        let [middle_x, middle_y] = median(&of_class[class]);
         let free = SHIFTS.iter().find_map(|[across, down]| {
-            let x = (x + across * width).clamp(width / 2.0, SIDE - width / 2.0);
-            let y = (y + down * height).clamp(height / 2.0, SIDE - height / 2.0);
+            let x = (middle_x + across * width).clamp(width / 2.0, SIDE - width / 2.0);
+            let y = (middle_y + down * height).clamp(height / 2.0, SIDE - height / 2.0);
             let area = [x - width / 2.0, y - height / 2.0, x + width / 2.0, y + height / 2.0];
             let meets = |other: &[f64; 4]| {
                 area[0] < other[2] && other[0] < area[2] && area[1] < other[3] && other[1] < area[3]
@@ -41,11 +43,17 @@ pub(super) fn labels(of_class: &[Vec<[f64; 2]>], names: &[String], size: f64, mo
         });
         if let Some((area, x, y)) = free {
             taken.push(area);
-            labels.push(Label { class, x, y: y + 0.35 * size, text });
+            // A line joins the label to its points, unless it stands on them.
+            let off = (y - middle_y).abs() > 0.9 * height || (x - middle_x).abs() > 0.35 * width;
+            let from = off.then_some([middle_x, middle_y]);
+            labels.push(Label { class, x, y: y + 0.35 * size, text, from });
         }
     }
     labels
 }
+
+/// Width of a letter, as a share of its size.
+const LETTER: f64 = 0.64;
 
 /// Where a label is tried, in widths and heights from the median.
 const SHIFTS: [[f64; 2]; 13] = [
@@ -92,7 +100,7 @@ mod tests {
         assert_eq!((found[0].class, found[0].x), (0, 60.0));
         for (at, a) in found.iter().enumerate() {
             for b in &found[..at] {
-                let apart = (a.y - b.y).abs() >= 11.0 || (a.x - b.x).abs() >= 14.0 * 0.56 * 11.0;
+                let apart = (a.y - b.y).abs() >= 11.0 || (a.x - b.x).abs() >= 14.0 * LETTER * 11.0;
                 assert!(apart, "{a:?} {b:?}");
             }
         }
