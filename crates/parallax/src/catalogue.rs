@@ -46,12 +46,13 @@ pub struct Parameter {
 }
 
 /// Where each family stands in a run file.
-const FAMILIES: [(&str, &str); 11] = [
+const FAMILIES: [(&str, &str); 12] = [
     ("losses", "objective.loss"),
     ("miners", "objective.miner"),
     ("distances", "objective.distance"),
     ("reducers", "objective.reducer"),
     ("heads", "head"),
+    ("adapters", "adapter.adapters"),
     ("samplers", "train.sampler"),
     ("optimizers", "train.optimizer"),
     ("schedules", "train.schedule"),
@@ -78,7 +79,10 @@ pub fn family(name: &str) -> Option<Family> {
 
 fn at(key: &str) -> &'static Json {
     let root = plain_schema();
-    key.split('.').fold(root, |schema, key| resolved(root, &resolved(root, schema)["properties"][key]))
+    let schema =
+        key.split('.').fold(root, |schema, key| resolved(root, &resolved(root, schema)["properties"][key]));
+    // A list of members is a family too.
+    schema.get("items").map_or(schema, |items| resolved(root, items))
 }
 
 fn description(schema: &Json) -> String {

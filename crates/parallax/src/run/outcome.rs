@@ -254,6 +254,13 @@ impl Outcome {
         if let Some(before) = main.before.filter(|before| *before > 0.98) {
             self.advice.push(format!("{name} was {before:.4} before: there is little left to gain"));
         }
+        if let Some(Validation { measure, before, after }) =
+            self.validation.as_ref().filter(|v| v.after < v.before)
+        {
+            let what = format!("on the validation rows {measure} fell from {before:.4} to {after:.4}");
+            self.advice
+                .push(format!("{what}: prefer the model you had, or try a lower rate or fewer epochs"));
+        }
         if self.part == "validation" && self.training.best.is_some() {
             self.advice.push(
                 "the best step was chosen on the rows that are reported: expect less on new data".into(),
