@@ -16,6 +16,9 @@ use crate::{BATCH_TOKENS, Error, Model, Result};
 /// The sample: messages of customers of an energy company, in 60 intents.
 const SAMPLE: &str = include_str!("../assets/quickstart/energy.csv");
 
+/// Epochs of training the token table.
+const EPOCHS: u64 = 15;
+
 /// What is asked of the index in the end.
 const QUERIES: [&str; 3] = [
     "why did I pay so much more this month",
@@ -211,6 +214,8 @@ fn configured(config: &RunConfig, way: Way, seed: u64, report: bool) -> RunConfi
     config.name = format!("energy, {}", way.name());
     config.seed = seed;
     config.output.report = report;
+    // The sample is small: more epochs gain nothing.
+    config.train.epochs = config.train.epochs.min(EPOCHS);
     config.adapter = match way {
         Way::Head => Some(Default::default()),
         Way::Table => None,

@@ -8,7 +8,9 @@
 //! xₜ = zₜ · a / (a + pₜ)              smooth inverse frequency: frequent tokens say little
 //! ```
 //! `pₜ` is the token's share of the texts that are given, smoothed by Zipf's law over the vocabulary's order, which
-//! tokenizers keep by frequency; without texts it is Zipf's law alone. Arora et al., ICLR 2017, for the weights; the
+//! tokenizers keep by frequency once the alphabet is over; without texts it is Zipf's law alone. In the alphabet, the single
+//! characters that most vocabularies begin with, those of ASCII count as frequent and the others as rare; model2vec counts
+//! ranks from the first of them, which makes "the" of BERT's vocabulary a rare word. Arora et al., ICLR 2017, for the weights; the
 //! procedure is model2vec's (Tulkens and van Dongen, 2024), which has no texts.
 
 mod vocabulary;
@@ -141,7 +143,7 @@ pub fn distill(
     let components = pca(&vectors, ids.len(), plain.dim(), settings.dim, 0.0)?;
     let mut rows = components.map.apply(&vectors, ids.len())?;
     drop(vectors);
-    let weights = frequency_weights(ids, counts, settings.sif);
+    let weights = frequency_weights(ids, vocabulary.ranks(), counts, settings.sif);
     for (row, weight) in rows.chunks_exact_mut(settings.dim).zip(weights) {
         row.iter_mut().for_each(|v| *v *= weight);
     }
@@ -191,17 +193,17 @@ impl Frame {
 /// What Zipf's law counts for beside the texts, in tokens.
 const PRIOR: f64 = 1e5;
 
-/// `a / (a + p)` for tokens in the order of the vocabulary.
-fn frequency_weights(ids: &[u32], counts: &Counts, a: f64) -> Vec<f32> {
+/// `a / (a + p)` for tokens with their ranks by frequency, from 0.
+fn frequency_weights(ids: &[u32], ranks: &[usize], counts: &Counts, a: f64) -> Vec<f32> {
     let zipf = |rank: usize| 1.0 / (rank + 2) as f64;
-    let all: f64 = (0..ids.len()).map(zipf).sum();
+    let all: f64 = ranks.iter().map(|&rank| zipf(rank)).sum();
     let total = counts.total as f64 + PRIOR;
-    let share = |(rank, &id): (usize, &u32)| {
+    let share = |(&id, &rank): (&u32, &usize)| {
         let counted = counts.by_id.get(id as usize).copied().unwrap_or(0) as f64;
         let p = (counted + PRIOR * zipf(rank) / all) / total;
         (a / (a + p)) as f32
     };
-    ids.iter().enumerate().map(share).collect()
+    ids.iter().zip(ranks).map(share).collect()
 }
 
 #[cfg(test)]
@@ -210,7 +212,7 @@ mod tests {
 
     #[test]
     fn without_texts_the_weights_follow_zipf() {
-        let weights = frequency_weights(&[5, 6, 7], &Counts::default(), 1e-4);
+        let weights = frequency_weights(&[5, 6, 7], &[0, 1, 2], &Counts::default(), 1e-4);
         // Shares 1/2, 1/3, 1/4 over 13/12.
         for (weight, part) in weights.iter().zip([6.0 / 13.0, 4.0 / 13.0, 3.0 / 13.0]) {
             assert!((f64::from(*weight) - 1e-4 / (1e-4 + part)).abs() < 1e-9, "{weight}");
@@ -220,7 +222,7 @@ mod tests {
     #[test]
     fn a_token_that_the_texts_are_full_of_weighs_less() {
         let counts = Counts { by_id: vec![0, 900_000, 0], total: 900_000 };
-        let weights = frequency_weights(&[0, 1, 2], &counts, 1e-4);
+        let weights = frequency_weights(&[0, 1, 2], &[0, 1, 2], &counts, 1e-4);
         assert!(weights[1] < weights[0] && weights[1] < weights[2], "{weights:?}");
     }
 }

@@ -7,6 +7,8 @@ use crate::{Error, Result};
 pub(super) struct Vocabulary {
     /// Ids of the teacher's tokens that get a vector, ascending.
     embedded: Vec<u32>,
+    /// Their ranks by frequency, from 0, as far as the vocabulary's order tells.
+    ranks: Vec<usize>,
     /// Their rows in the table.
     places: Vec<usize>,
     rows: usize,
@@ -34,12 +36,18 @@ impl Vocabulary {
             (true, Some(cut)) => cut,
             _ => (embedded.iter().map(|&id| id as usize).collect(), tokenizer.id_bound()),
         };
-        Ok(Vocabulary { embedded, places, rows, json: json.to_string() })
+        let ranks = ranks(tokenizer, &embedded);
+        Ok(Vocabulary { embedded, ranks, places, rows, json: json.to_string() })
     }
 
     /// The teacher's ids, in the order of the vocabulary.
     pub(super) fn embedded(&self) -> &[u32] {
         &self.embedded
+    }
+
+    /// The ranks of [`embedded`](Self::embedded) by frequency.
+    pub(super) fn ranks(&self) -> &[usize] {
+        &self.ranks
     }
 
     /// The rows of [`embedded`](Self::embedded) in the table.
@@ -65,6 +73,21 @@ fn odd(what: String) -> Error {
 fn is_reserved(token: &str) -> bool {
     let inside = token.strip_prefix("[unused").and_then(|rest| rest.strip_suffix(']'));
     inside.is_some_and(|digits| digits.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// The rank of an ASCII character of the alphabet: the frequency of a common function word.
+const ALPHABET: usize = 10;
+
+/// Ranks by frequency. A vocabulary is in the order of frequency, but for the alphabet that it begins with: the single
+/// characters before its first longer token. Those of ASCII are taken to be frequent, the others to be the rarest of all.
+fn ranks(tokenizer: &Tokenizer, ids: &[u32]) -> Vec<usize> {
+    let spelled = |&id: &u32| {
+        let token = tokenizer.token(id).unwrap_or_default();
+        token.trim_start_matches("##").trim_start_matches(['▁', 'Ġ']).to_owned()
+    };
+    let words = ids.iter().position(|id| spelled(id).chars().count() > 1).unwrap_or(0);
+    let alphabet = |id: &u32| if spelled(id).is_ascii() { ALPHABET } else { ids.len() };
+    ids[..words].iter().map(alphabet).chain(0..ids.len() - words).collect()
 }
 
 /// Cuts a WordPiece vocabulary to the unknown token, at 0, and the embedded ones, renumbered in their order.
