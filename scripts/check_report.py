@@ -1,6 +1,6 @@
 """Open a report in a browser and check it.
 
-    python scripts/check_report.py report.html metrics.json [--screenshot OUT.png]
+    python scripts/check_report.py report.html metrics.json [--screenshot OUT.png [--height N]]
 
 Needs the Python package playwright and Chromium (found on PATH, or named by CHROMIUM). Opens the page from disk at 390
 and 1440 pixels, in light and in dark, and exits 1 if any of these holds:
@@ -15,7 +15,7 @@ A number of the page is `<data data-key="POINTER" data-digits="D" [data-sign]>`;
 metrics.json. Its text is the value rounded to D decimals, half to even, with commas between thousands, U+2212 for minus,
 `+` before a positive number where data-sign stands, no sign on what rounds to zero, and an en dash for null.
 
---screenshot writes OUT-390-light.png and so on. Prints one JSON line. Exits 2 when an input cannot be read.
+--screenshot writes OUT-390-light.png and so on, of the whole page or of its first N pixels. Prints one JSON line. Exits 2 when an input cannot be read.
 """
 
 import argparse
@@ -240,7 +240,7 @@ def compare(numbers, metrics):
     return problems
 
 
-def visit(browser, report, metrics, width, scheme, screenshot):
+def visit(browser, report, metrics, width, scheme, screenshot, height):
     """Checks the page in one window; returns problems and what was seen."""
     context = browser.new_context(
         viewport={"width": width, "height": 900}, color_scheme=scheme, reduced_motion="reduce"
@@ -254,7 +254,8 @@ def visit(browser, report, metrics, width, scheme, screenshot):
     page.on("request", lambda r: r.url != url and not r.url.startswith("data:") and problems.append(f"request: {r.url}"))
     page.goto(url, wait_until="load")
     if screenshot:
-        page.screenshot(path=f"{screenshot}-{width}-{scheme}.png", full_page=True)
+        clip = {"x": 0, "y": 0, "width": width, "height": height} if height else None
+        page.screenshot(path=f"{screenshot}-{width}-{scheme}.png", full_page=True, clip=clip)
     page.evaluate("document.querySelectorAll('details').forEach((details) => (details.open = true))")
     seen = page.evaluate(PROBE)
     problems += seen["problems"]
@@ -275,6 +276,7 @@ def main():
     parser.add_argument("report", type=pathlib.Path)
     parser.add_argument("metrics", type=pathlib.Path)
     parser.add_argument("--screenshot", type=pathlib.Path, metavar="OUT.png")
+    parser.add_argument("--height", type=int, metavar="N")
     arguments = parser.parse_args()
     try:
         from playwright.sync_api import sync_playwright
@@ -293,7 +295,7 @@ def main():
         browser = playwright.chromium.launch(executable_path=chromium, args=sandbox)
         for width in (390, 1440):
             for scheme in ("light", "dark"):
-                found, seen = visit(browser, report, metrics, width, scheme, stem)
+                found, seen = visit(browser, report, metrics, width, scheme, stem, arguments.height)
                 problems += found
                 numbers, texts = len(seen["numbers"]), max(texts, seen["texts"])
                 lowest = min(lowest, seen["lowest"])

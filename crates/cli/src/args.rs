@@ -136,6 +136,9 @@ pub(crate) struct Init {
     pub(crate) model: Option<String>,
     #[command(flatten)]
     pub(crate) columns: Columns,
+    /// Set a key of the run file, such as data.multi_label=first; may be repeated.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
     /// Replace a run file that is there.
     #[arg(long)]
     pub(crate) force: bool,
@@ -154,6 +157,9 @@ pub(crate) struct Check {
     pub(crate) data: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) columns: Columns,
+    /// Set how the data are read, such as data.multi_label=first; may be repeated.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
     /// How rows are divided, as in a run file: stratified, or "{ name = 'class_disjoint', seen = 38 }".
     #[arg(long)]
     pub(crate) split: Option<String>,
@@ -526,16 +532,11 @@ impl Columns {
         named.into_iter().filter_map(set).collect()
     }
 
-    /// The `[data]` table of a run file with these columns.
-    pub(crate) fn data(&self) -> parallax::config::Data {
-        let Columns { text, label, anchor, positive, score } = self;
-        parallax::config::Data {
-            text: text.clone(),
-            label: label.clone(),
-            anchor: anchor.clone(),
-            positive: positive.clone(),
-            score: score.clone(),
-            ..parallax::config::Data::default()
-        }
+    /// The `[data]` table of a run file with these columns, and with those of the settings that are about data: how the
+    /// data are read must be known before anything is inferred from them.
+    pub(crate) fn data(&self, settings: &[String]) -> parallax::Result<parallax::config::Data> {
+        let mut sets = self.sets();
+        sets.extend(settings.iter().filter(|set| set.trim_start().starts_with("data.")).cloned());
+        Ok(parallax::RunConfig::parse("", &sets)?.data)
     }
 }

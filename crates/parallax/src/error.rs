@@ -139,7 +139,7 @@ impl Error {
             Error::Training(error) => training(error),
             Error::Surgery(error) => error.hint(),
             Error::Linear(error) => error.hint(),
-            Error::Search(error) => error.hint(),
+            Error::Search(error) => search(error),
             Error::Report(error) => error.hint().map(str::to_owned),
         }
     }
@@ -157,7 +157,7 @@ pub fn hint(error: &(dyn std::error::Error + 'static)) -> Option<String> {
             .or_else(|| error.downcast_ref().and_then(objective))
             .or_else(|| error.downcast_ref().and_then(evaluation))
             .or_else(|| error.downcast_ref().and_then(training))
-            .or_else(|| error.downcast_ref().and_then(parallax_search::Error::hint));
+            .or_else(|| error.downcast_ref().and_then(search));
         if found.is_some() {
             return found;
         }
@@ -182,6 +182,16 @@ fn io(error: &std::io::Error) -> Option<String> {
 fn data(error: &parallax_data::Error) -> Option<String> {
     match error {
         parallax_data::Error::Io { source, .. } => io(source),
+        other => other.hint(),
+    }
+}
+
+fn search(error: &parallax_search::Error) -> Option<String> {
+    match error {
+        parallax_search::Error::Exists(_) => {
+            Some("--append adds to it, --force replaces it, -o PATH writes elsewhere".to_owned())
+        }
+        parallax_search::Error::Io { source, .. } => io(source),
         other => other.hint(),
     }
 }

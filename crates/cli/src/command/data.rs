@@ -9,7 +9,7 @@ use crate::progress::Progress;
 pub(crate) fn data(global: &Global, args: Data) -> anyhow::Result<()> {
     let Data::Check(args) = args;
     let progress = Progress::new(global.quiet);
-    let mut data = args.columns.data();
+    let mut data = args.columns.data(&args.set)?;
     data.path = Files(args.data);
     data.split = args.split.as_deref().map(|split| parse_component(split, "data.split")).transpose()?;
     let model = match &args.model {

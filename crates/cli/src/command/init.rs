@@ -9,7 +9,8 @@ use crate::progress::Progress;
 /// `parallax init`
 pub(crate) fn init(global: &Global, args: Init) -> anyhow::Result<()> {
     let progress = Progress::new(global.quiet);
-    let mut inferred = infer(&args.data, args.columns.data(), args.model.as_deref())?;
+    let data = args.columns.data(&args.set)?;
+    let mut inferred = infer(&args.data, data, args.model.as_deref())?.with_sets(&args.set)?;
     if let Some(seed) = global.seed {
         inferred.config.seed = seed;
     }

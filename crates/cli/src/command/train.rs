@@ -46,7 +46,8 @@ fn config(args: &Train, progress: &mut Progress) -> anyhow::Result<RunConfig> {
         let hint = "give one run file, or data alone";
         return Err(parallax::Error::Setting { what, hint: Some(hint.into()) }.into());
     }
-    let inferred = parallax::config::infer(&args.what, args.columns.data(), args.model.as_deref())?;
+    let data = args.columns.data(&args.set)?;
+    let inferred = parallax::config::infer(&args.what, data, args.model.as_deref())?;
     inferred.reasons.iter().for_each(|line| progress.line(line));
     Ok(inferred.with_sets(&args.set)?.config)
 }

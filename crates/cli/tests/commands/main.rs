@@ -10,7 +10,9 @@ mod embed;
 mod eval;
 mod first_tries;
 mod list;
+mod newcomer;
 mod process;
+mod quickstart;
 mod runs;
 mod tensorboard;
 

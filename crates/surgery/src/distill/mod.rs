@@ -190,8 +190,9 @@ impl Frame {
     }
 }
 
-/// What Zipf's law counts for beside the texts, in tokens.
-const PRIOR: f64 = 1e5;
+/// What Zipf's law counts for beside the texts, in tokens. So much, because the words that a small set of texts is full of
+/// are what it is about: weighed down by their own counts alone, they make the model worse on these very texts.
+const PRIOR: f64 = 1e7;
 
 /// `a / (a + p)` for tokens with their ranks by frequency, from 0.
 fn frequency_weights(ids: &[u32], ranks: &[usize], counts: &Counts, a: f64) -> Vec<f32> {
@@ -221,7 +222,7 @@ mod tests {
 
     #[test]
     fn a_token_that_the_texts_are_full_of_weighs_less() {
-        let counts = Counts { by_id: vec![0, 900_000, 0], total: 900_000 };
+        let counts = Counts { by_id: vec![0, 90_000_000, 0], total: 90_000_000 };
         let weights = frequency_weights(&[0, 1, 2], &[0, 1, 2], &counts, 1e-4);
         assert!(weights[1] < weights[0] && weights[1] < weights[2], "{weights:?}");
     }
