@@ -193,7 +193,7 @@ fn advice(machine: &Machine) -> Vec<String> {
             advice.push(format!("{name} is {value}, and there is no such folder"));
         }
     }
-    if machine.memory_available.min(machine.memory_limit).is_some_and(|free| free < 1 << 30) {
+    if [machine.memory_available, machine.memory_limit].into_iter().flatten().any(|bytes| bytes < 1 << 30) {
         advice
             .push("less than 1 GiB of memory is free: lower train.batch_size and --batch-tokens".to_owned());
     }

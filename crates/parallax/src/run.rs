@@ -110,7 +110,7 @@ pub fn train(config: RunConfig, options: TrainOptions, on_event: &mut dyn FnMut(
 /// How [`execute`] ended.
 enum Done {
     Made(Box<Outcome>),
-    Planned(RunPlan),
+    Planned(Box<RunPlan>),
 }
 
 /// The run, or with `rehearsed` everything of it that comes before anything is written.
@@ -149,7 +149,7 @@ fn execute(
         true => {
             let planned = RunPlan::new(&config, &data, &parts, &split, &folder)?;
             if planned.fetched.is_some() {
-                return Ok(Done::Planned(planned));
+                return Ok(Done::Planned(Box::new(planned)));
             }
             Some(planned)
         }
@@ -161,7 +161,7 @@ fn execute(
         Ground { config: &config, data: &data, parts: &parts, reader: &reader, key, folder: &folder };
     match (&config.adapter, planned) {
         (Some(search), None) => Ok(Done::Made(Box::new(ground.fit(search, base, &options, on_event)?))),
-        (Some(_), Some(planned)) => Ok(Done::Planned(ground.rehearse(planned, &base)?)),
+        (Some(_), Some(planned)) => Ok(Done::Planned(Box::new(ground.rehearse(planned, &base)?))),
         (None, planned) => ground.learn(base, start, &options, planned, on_event),
     }
 }
@@ -238,7 +238,7 @@ impl Ground<'_> {
             planned.dim = Some(start.dim());
             planned.training =
                 Some(trainer.plan(start, options.resume, &mut |event| on_event(&translate(event)))?);
-            return Ok(Done::Planned(planned));
+            return Ok(Done::Planned(Box::new(planned)));
         }
         let outcome = self.report(base, on_event, |base, measuring, on_event| {
             // From here on its weights would only stand beside the trained ones.

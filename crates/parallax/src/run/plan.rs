@@ -65,7 +65,7 @@ pub fn plan(config: RunConfig, options: TrainOptions, on_event: &mut dyn FnMut(&
         other => on_event(other),
     })?;
     match done {
-        Done::Planned(plan) => Ok(RunPlan { notes, ..plan }),
+        Done::Planned(plan) => Ok(RunPlan { notes, ..*plan }),
         Done::Made(outcome) => {
             Ok(RunPlan { name: outcome.name, folder: outcome.folder, notes, ..RunPlan::default() })
         }
