@@ -18,6 +18,8 @@ pub use transformer::{Attention, Block, Embeddings, Transformer};
 use burn::module::Module;
 
 /// What turns token ids into numbers.
+// There is one of it in a model, so its size on the stack is of no account.
+#[allow(clippy::large_enum_variant)]
 #[derive(Module, Debug)]
 pub enum Encoder {
     /// A stack of transformer blocks; its token states are pooled.
