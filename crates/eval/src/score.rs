@@ -1,5 +1,6 @@
 use std::borrow::Cow;
 
+use parallax_kernels::exact::{dot, on_grid, power_of_two, product_error, square_on_grid, squared_distance};
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -86,60 +87,13 @@ pub(crate) fn score(similarity: Similarity, a: &Rows, i: usize, b: &Rows, j: usi
         Similarity::Cosine => on_grid(dot(x, y), 1.0),
         Similarity::Dot => on_grid(dot(x, y), power_of_two(a.norms[i]) * power_of_two(b.norms[j])),
         // A sum of squares does not cancel, so its relative error is that of one rounding or two: keep 36 bits of it.
-        Similarity::Euclidean => {
-            let square = squared_distance(x, y);
-            -f64::from_bits((square.to_bits() + (1 << 15)) & !((1 << 16) - 1)) + 0.0
-        }
+        Similarity::Euclidean => -square_on_grid(squared_distance(x, y)) + 0.0,
     }
-}
-
-/// Rounds to a multiple of 2⁻³⁶·`scale`; `scale` is a power of two and `|value|` at most a few times as large.
-fn on_grid(value: f64, scale: f64) -> f64 {
-    // Adding 1.5·2⁵² leaves no bits for a fraction, so the sum is rounded to a whole number.
-    const WHOLE: f64 = 6_755_399_441_055_744.0;
-    const STEPS: f64 = (1u64 << 36) as f64;
-    let whole = (value / scale * STEPS + WHOLE) - WHOLE;
-    // + 0.0 makes −0 into 0.
-    whole / STEPS * scale + 0.0
-}
-
-/// The largest power of two that is at most `norm`; 1 for 0.
-fn power_of_two(norm: f64) -> f64 {
-    if norm == 0.0 { 1.0 } else { f64::from_bits(norm.to_bits() & (0x7ff << 52)) }
-}
-
-/// Σ xᵢ·yᵢ in 64 bits: products of two 32-bit numbers are exact, and eight partial sums are added in a fixed order.
-fn dot(x: &[f32], y: &[f32]) -> f64 {
-    sum(x, y, |a, b| f64::from(a) * f64::from(b))
-}
-
-fn squared_distance(x: &[f32], y: &[f32]) -> f64 {
-    sum(x, y, |a, b| {
-        let difference = f64::from(a) - f64::from(b);
-        difference * difference
-    })
-}
-
-#[inline(always)]
-fn sum(x: &[f32], y: &[f32], term: impl Fn(f32, f32) -> f64) -> f64 {
-    let mut lanes = [0.0f64; 8];
-    let ((x8, x_rest), (y8, y_rest)) = (x.as_chunks::<8>(), y.as_chunks::<8>());
-    for (a, b) in x8.iter().zip(y8) {
-        for lane in 0..8 {
-            lanes[lane] += term(a[lane], b[lane]);
-        }
-    }
-    for (lane, (&a, &b)) in x_rest.iter().zip(y_rest).enumerate() {
-        lanes[lane] += term(a, b);
-    }
-    ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) + ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]))
 }
 
 /// How far the 32-bit tile value of a query of norm `x` against rows of norms up to `y` can be from [`score`].
 ///
-/// A product sum of `d` terms in any order, fused or not, is within `d·u/(1 − d·u)·‖x‖·‖y‖` of the exact one, u = 2⁻²⁴
-/// (Higham, *Accuracy and stability of numerical algorithms*, §3.1). Eight further roundings cover what is added to
-/// it here. Infinite where 32 bits could overflow: then nothing is decided by a tile.
+/// [`product_error`], and the step of the grid. Infinite where 32 bits could overflow: then nothing is decided by a tile.
 pub(crate) fn uncertainty(similarity: Similarity, dim: usize, x: f64, y: f64) -> f64 {
     const U: f64 = 1.0 / (1u64 << 24) as f64;
     let (reach, grid) = match similarity {
@@ -147,12 +101,7 @@ pub(crate) fn uncertainty(similarity: Similarity, dim: usize, x: f64, y: f64) ->
         Similarity::Dot => (x * y, x * y * U / 1024.0),
         Similarity::Euclidean => (2.0 * x * y + y * y, (x + y) * (x + y) * U / 1024.0),
     };
-    let du = (dim + 8) as f64 * U;
-    if du >= 0.5 || (x + y) * (x + y) > 1e37 {
-        return f64::INFINITY;
-    }
-    // What underflows is lost absolutely.
-    du / (1.0 - du) * reach + grid + dim as f64 * 1e-37
+    product_error(dim, x, y, reach) + grid
 }
 
 #[cfg(test)]
