@@ -121,7 +121,7 @@ impl<'a, T: Real> Frames<'a, T> {
     }
 }
 
-fn check_values<T: Real>(what: &'static str, values: &[T], rows: usize, dim: usize) -> Result<(), Error> {
+pub(crate) fn check_values<T: Real>(what: &'static str, values: &[T], rows: usize, dim: usize) -> Result<(), Error> {
     if Some(values.len()) != rows.checked_mul(dim) {
         return Err(Error::Shape { what, found: values.len(), rows, dim });
     }

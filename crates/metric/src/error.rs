@@ -85,6 +85,36 @@ pub enum Error {
         /// Rows of the reference set.
         references: usize,
     },
+    /// The loss compares embeddings with proxies and none were given.
+    #[error("{loss} needs proxies of the classes")]
+    NeedsProxies {
+        /// Name of the loss.
+        loss: &'static str,
+    },
+    /// The loss does not work on a separate reference set and the batch has one.
+    #[error("{loss} takes no references")]
+    NoReferences {
+        /// Name of the loss.
+        loss: &'static str,
+    },
+    /// A label of the batch is not below the number of classes.
+    #[error("embeddings row {row} (counted from 0) has label {label}, but there are proxies of {classes} classes")]
+    NoProxy {
+        /// Row of the batch, from 0.
+        row: usize,
+        /// Its label.
+        label: u32,
+        /// Classes that have proxies.
+        classes: usize,
+    },
+    /// The loss is not defined on the chosen distance.
+    #[error("{loss} is defined on {must} only")]
+    Distance {
+        /// Name of the loss.
+        loss: &'static str,
+        /// The distances it is defined on, in words.
+        must: &'static str,
+    },
     /// Finite embeddings gave a loss or a gradient that is not: products of unnormalised embeddings left the range of the
     /// number type.
     #[error("the {what} is not finite; normalise the embeddings or scale them down")]

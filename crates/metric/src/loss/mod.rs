@@ -6,7 +6,7 @@ mod contrastive;
 mod multi_similarity;
 mod multiple_negatives_ranking;
 mod ntxent;
-mod softmax;
+pub(crate) mod softmax;
 mod supcon;
 
 use schemars::JsonSchema;

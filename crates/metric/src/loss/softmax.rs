@@ -4,7 +4,7 @@ use parallax_kernels::Real;
 
 /// `log([1 +] Σⱼ exp(scale·(sⱼ − shift)))`, with the 1 if `one`, and in `weights` the derivative of that by each exponent:
 /// the softmax. Without terms it is −∞, or 0 with the 1. Stable for any exponents.
-pub(super) fn log_sum_exp<T: Real>(s: &[T], scale: T, shift: T, one: bool, weights: &mut [T]) -> T {
+pub(crate) fn log_sum_exp<T: Real>(s: &[T], scale: T, shift: T, one: bool, weights: &mut [T]) -> T {
     let start = if one { T::ZERO } else { T::NEG_INFINITY };
     let top = s.iter().fold(start, |top, &s| top.max(scale * (s - shift)));
     if top == T::NEG_INFINITY {
@@ -22,7 +22,7 @@ pub(super) fn log_sum_exp<T: Real>(s: &[T], scale: T, shift: T, one: bool, weigh
 }
 
 /// `(log(1 + eᵘ), 1/(1 + e⁻ᵘ))`, stable for any `u`, −∞ included.
-pub(super) fn softplus<T: Real>(u: T) -> (T, T) {
+pub(crate) fn softplus<T: Real>(u: T) -> (T, T) {
     let small = (-u.abs()).exp();
     let value = u.max(T::ZERO) + small.ln_1p();
     let slope = if u > T::ZERO { T::ONE / (T::ONE + small) } else { small / (T::ONE + small) };

@@ -1,0 +1,268 @@
+//! Losses between embeddings and learnable proxies of their classes.
+//!
+//! Nearly all of them are row losses whose references are the proxies ([`ProxyRow`]), so distances, miners, reducers,
+//! tiles and threads are the engine's: memory is `O(tile + B·D + P·D)` for `P` proxies, as [`memory_bytes`] says. Proxy-Anchor
+//! turns the sides: a row is a proxy's and the embeddings are its references.
+//!
+//! # Training proxies
+//! Proxies are a matrix `[classes · per_class, D]`, class by class: the proxies of class `c` are the rows from
+//! `c · per_class`. Start from [`initial`] and give them an optimiser group of their own, with a learning rate of about 100
+//! times that of a pretrained encoder and no weight decay (the losses divide by the length of a proxy, except
+//! large-margin softmax). Proxies are left out when the model is saved; a checkpoint holds them with their moments.
+//!
+//! To add a loss: a file with its parameters, its [`RowLoss`] and its `ProxyRow`, and one line in the list below.
+
+mod arcface;
+mod cosface;
+mod cross_entropy;
+mod large_margin_softmax;
+mod multiple_angle;
+mod normalized_softmax;
+mod p2s_grad;
+mod proxy_anchor;
+mod proxy_nca;
+mod proxy_nca_plus_plus;
+mod soft_triple;
+mod sphereface;
+mod sub_center_arcface;
+
+use parallax_kernels::Real;
+use parallax_random::Key;
+
+pub use arcface::Arcface;
+pub use cosface::Cosface;
+pub use large_margin_softmax::LargeMarginSoftmax;
+pub use normalized_softmax::NormalizedSoftmax;
+pub use p2s_grad::P2sGrad;
+pub use proxy_anchor::ProxyAnchor;
+pub use proxy_nca::ProxyNca;
+pub use proxy_nca_plus_plus::ProxyNcaPlusPlus;
+pub use soft_triple::SoftTriple;
+pub use sphereface::Sphereface;
+pub use sub_center_arcface::SubCenterArcface;
+
+use crate::batch::{Batch, Refs, check_values};
+use crate::distance::{DistanceConfig, Dot};
+use crate::error::Error;
+use crate::miner::MinerConfig;
+use crate::objective::{ObjectiveStats, evaluate_loss};
+use crate::reducer::ReducerConfig;
+use crate::relation::Own;
+use crate::row::RowLoss;
+use crate::tiling::memory_bytes;
+
+/// Learnable representatives of classes.
+#[derive(Clone, Copy, Debug)]
+pub struct Proxies<'a, T> {
+    /// Vectors `[classes · per_class, D]`, class by class.
+    pub values: &'a [T],
+    /// Classes; labels of a batch are below this.
+    pub classes: usize,
+}
+
+/// Value and gradients of a loss between embeddings and proxies.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ProxyEvaluated<T> {
+    /// The loss.
+    pub value: f64,
+    /// Its gradient by the raw embeddings, `[B, D]`.
+    pub grad: Vec<T>,
+    /// Its gradient by the raw proxies, `[classes · per_class, D]`.
+    pub proxy_grad: Vec<T>,
+    /// What the batch held; its pairs are those of embeddings and proxies.
+    pub stats: ObjectiveStats,
+}
+
+/// Which distances a loss is defined on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    /// Every one.
+    Any,
+    /// Those where larger is nearer.
+    Similarity,
+    /// Cosine similarity, or the inner product of normalised vectors, which is the same.
+    Cosine,
+}
+
+impl Needs {
+    /// Refuses a distance on which `loss` is not defined.
+    pub(crate) fn check(self, loss: &'static str, distance: &DistanceConfig) -> Result<(), Error> {
+        let (holds, must) = match self {
+            Needs::Any => (true, ""),
+            Needs::Similarity => (distance.larger_is_nearer(), "a similarity: cosine or dot"),
+            Needs::Cosine => {
+                let cosine =
+                    matches!(distance, DistanceConfig::Cosine(_) | DistanceConfig::Dot(Dot { normalize: true }));
+                (cosine, "the cosine")
+            }
+        };
+        if holds { Ok(()) } else { Err(Error::Distance { loss, must }) }
+    }
+}
+
+/// What a row of a [`ProxyRow`] belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Major {
+    /// An embedding, whose row holds all proxies.
+    Anchors,
+    /// A proxy, whose row holds all embeddings.
+    Proxies,
+}
+
+/// A loss between embeddings and proxies.
+pub trait ProxyLoss: Sync {
+    /// Name in configs and messages.
+    const NAME: &'static str;
+    /// Which distances it is defined on.
+    const NEEDS: Needs = Needs::Any;
+
+    /// Proxies of each class.
+    fn per_class(&self) -> usize {
+        1
+    }
+
+    /// The distance where the objective names none.
+    fn distance(&self) -> DistanceConfig {
+        DistanceConfig::cosine()
+    }
+
+    /// The reducer where the objective names none.
+    fn reducer(&self) -> ReducerConfig {
+        ReducerConfig::mean()
+    }
+
+    /// Refuses parameters outside their range.
+    fn check(&self) -> Result<(), Error>;
+
+    /// Value and gradients; sizes, labels and parameters have been checked.
+    fn evaluate<T: Real>(
+        &self,
+        miner: Option<&MinerConfig>,
+        distance: &DistanceConfig,
+        reducer: &ReducerConfig,
+        batch: &Batch<'_, T>,
+        proxies: &Proxies<'_, T>,
+        tile_bytes: usize,
+    ) -> Result<ProxyEvaluated<T>, Error>;
+
+    /// An upper bound on the bytes of an evaluation on `b` embeddings and `p` proxies of `d` dimensions; the arguments are
+    /// those of [`memory_bytes`].
+    fn memory_bytes(
+        &self,
+        b: usize,
+        p: usize,
+        d: usize,
+        value_bytes: usize,
+        tile_bytes: usize,
+        threads: usize,
+    ) -> usize {
+        memory_bytes(b, p, d, value_bytes, tile_bytes, threads)
+    }
+}
+
+/// A [`ProxyLoss`] that is a row loss with the proxies as references.
+pub trait ProxyRow: RowLoss {
+    /// Which distances it is defined on.
+    const NEEDS: Needs = Needs::Any;
+    /// What a row belongs to.
+    const MAJOR: Major = Major::Anchors;
+
+    /// Proxies of each class.
+    fn per_class(&self) -> usize {
+        1
+    }
+}
+
+impl<L: ProxyRow> ProxyLoss for L {
+    const NAME: &'static str = <L as RowLoss>::NAME;
+    const NEEDS: Needs = <L as ProxyRow>::NEEDS;
+
+    fn per_class(&self) -> usize {
+        ProxyRow::per_class(self)
+    }
+
+    fn distance(&self) -> DistanceConfig {
+        RowLoss::distance(self)
+    }
+
+    fn reducer(&self) -> ReducerConfig {
+        RowLoss::reducer(self)
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        RowLoss::check(self)
+    }
+
+    fn evaluate<T: Real>(
+        &self,
+        miner: Option<&MinerConfig>,
+        distance: &DistanceConfig,
+        reducer: &ReducerConfig,
+        batch: &Batch<'_, T>,
+        proxies: &Proxies<'_, T>,
+        tile_bytes: usize,
+    ) -> Result<ProxyEvaluated<T>, Error> {
+        let per_class = ProxyRow::per_class(self);
+        let columns: Vec<u32> = (0..proxies.classes * per_class).map(|p| (p / per_class) as u32).collect();
+        let (dim, own) = (batch.dim, Own::None);
+        let sides = match Self::MAJOR {
+            Major::Anchors => {
+                let refs = Refs { r: proxies.values, labels: &columns, own };
+                Batch { x: batch.x, dim, labels: batch.labels, refs: Some(refs) }
+            }
+            Major::Proxies => {
+                let refs = Refs { r: batch.x, labels: batch.labels, own };
+                Batch { x: proxies.values, dim, labels: &columns, refs: Some(refs) }
+            }
+        };
+        let found = evaluate_loss(self, miner, distance, reducer, &sides, true, tile_bytes)?;
+        let (rows, columns) = (found.grad, found.ref_grad.unwrap_or_default());
+        let (grad, proxy_grad) = match Self::MAJOR {
+            Major::Anchors => (rows, columns),
+            Major::Proxies => (columns, rows),
+        };
+        Ok(ProxyEvaluated { value: found.value, grad, proxy_grad, stats: found.stats })
+    }
+}
+
+/// Evaluates a loss between a batch and proxies.
+///
+/// # Errors
+/// As [`Objective::evaluate`](crate::Objective::evaluate); besides, a batch with references, a label that no proxy stands
+/// for, proxies that do not fit or are not finite, and a distance on which the loss is not defined.
+pub fn evaluate_proxy_loss<L: ProxyLoss, T: Real>(
+    loss: &L,
+    miner: Option<&MinerConfig>,
+    distance: &DistanceConfig,
+    reducer: &ReducerConfig,
+    batch: &Batch<'_, T>,
+    proxies: &Proxies<'_, T>,
+    tile_bytes: usize,
+) -> Result<ProxyEvaluated<T>, Error> {
+    loss.check()?;
+    distance.check()?;
+    miner.map_or(Ok(()), MinerConfig::check)?;
+    L::NEEDS.check(L::NAME, distance)?;
+    if batch.refs.is_some() {
+        return Err(Error::NoReferences { loss: L::NAME });
+    }
+    let (rows, dim) = (batch.labels.len(), batch.dim);
+    if rows == 0 || dim == 0 {
+        return Err(Error::EmptyBatch { rows, dim });
+    }
+    check_values("embeddings", batch.x, rows, dim)?;
+    let classes = proxies.classes;
+    check_values("proxies", proxies.values, classes.saturating_mul(loss.per_class()), dim)?;
+    if let Some(row) = batch.labels.iter().position(|&label| label as usize >= classes) {
+        return Err(Error::NoProxy { row, label: batch.labels[row], classes });
+    }
+    loss.evaluate(miner, distance, reducer, batch, proxies, tile_bytes)
+}
+
+/// Proxies to start from: independent normal components of variance `1/D`, so that a proxy has length about 1.
+///
+/// Value `i` depends on the key and on `i` only.
+pub fn initial<T: Real>(classes: usize, per_class: usize, dim: usize, key: Key) -> Vec<T> {
+    let scale = 1.0 / (dim.max(1) as f64).sqrt();
+    (0..(classes * per_class * dim) as u64).map(|i| T::of(scale * key.normal(i))).collect()
+}
