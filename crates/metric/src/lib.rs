@@ -9,6 +9,7 @@
 //! Results are the same bytes for any number of threads.
 
 mod batch;
+mod context;
 mod distance;
 mod engine;
 mod error;
@@ -16,20 +17,29 @@ mod frame;
 pub mod loss;
 pub mod miner;
 mod objective;
+mod parts;
 pub mod proxy;
 mod reducer;
 pub mod regularizer;
 mod relation;
 mod row;
 mod tiling;
+mod triplets;
 
 pub use batch::{Batch, Layout, Refs};
+pub use context::{Context, Teacher};
 pub use distance::{Cosine, DistanceConfig, Dot, Lp, Snr, SquaredEuclidean};
 pub use error::Error;
 pub use loss::LossConfig;
 pub use miner::MinerConfig;
-pub use objective::{ChannelStats, Evaluated, MinedPairs, Objective, ObjectiveStats, evaluate_loss};
-pub use reducer::{AvgNonZero, Mean, ReducerConfig, Sum};
-pub use relation::Own;
-pub use row::{MAX_CHANNELS, Pairs, Row, RowLoss, Slopes};
+pub use objective::{
+    ChannelStats, Evaluated, MinedPairs, MinedTriplets, Objective, ObjectiveStats, evaluate_loss,
+};
+pub use parts::{Parts, Shape};
+pub use reducer::{
+    AvgNonZero, ClassWeighted, Divisor, Mean, PerAnchor, Range, ReducerConfig, Sum, Threshold,
+};
+pub use relation::{Own, Screen};
+pub use row::{Elements, MAX_CHANNELS, Mate, Pairs, Row, RowLoss, SPREAD, Slopes, Stat};
 pub use tiling::{TILE_BYTES, Tiling, memory_bytes};
+pub use triplets::Triplets;

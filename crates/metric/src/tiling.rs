@@ -51,10 +51,10 @@ pub fn memory_bytes(
     let tiling = Tiling::new(b, r, value_bytes, tile_bytes);
     let tile = tiling.rows * r * value_bytes;
     // Prepared rows and gradients of both sides, squared norms, norms, and the columns by label.
-    let sides = (b + r) * (2 * d + 4) * value_bytes + 8 * r;
+    let sides = (b + r) * (2 * d + 4) * value_bytes + 12 * r;
     // Columns, values and slopes of positives and negatives, and a mark for near columns; at most one set a block at
     // work, and rayon may open two for a thread when it splits.
     let scratch = 2 * threads * r * (2 * (4 + 2 * value_bytes) + 5);
-    let rows = b * 256;
+    let rows = b * 400;
     tile + sides + scratch + rows + (64 << 10)
 }

@@ -23,55 +23,97 @@ use crate::error::Error;
 use crate::reducer::ReducerConfig;
 use crate::row::RowLoss;
 
-/// Declares [`LossConfig`] from one line a loss, and `each!`, which runs an expression with the loss at hand.
+/// Does something with a loss of [`LossConfig`] according to its kind: one method a kind of loss.
+pub(crate) trait Visitor: Sized {
+    /// What comes out.
+    type Out;
+    /// A loss that is stated as one anchor's row.
+    fn row<L: RowLoss>(self, loss: &L) -> Self::Out;
+}
+
+/// Declares [`LossConfig`] from one line a loss. The word before the name is the kind of the loss: the method of
+/// [`Visitor`] that takes it.
 macro_rules! losses {
-    ($($(#[$note:meta])* $loss:ident,)*) => {
-        /// A pair loss.
+    ($($(#[$note:meta])* $kind:ident $loss:ident,)*) => {
+        /// A loss.
         #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
         #[serde(tag = "name", rename_all = "snake_case")]
         pub enum LossConfig {
             $($(#[$note])* $loss($loss),)*
         }
 
-        macro_rules! each {
-            ($config:expr, $bound:ident => $body:expr) => {
-                match $config {
-                    $($crate::loss::LossConfig::$loss($bound) => $body,)*
+        impl LossConfig {
+            /// Hands the loss to the method of its kind.
+            pub(crate) fn visit<V: Visitor>(&self, visitor: V) -> V::Out {
+                match self {
+                    $(Self::$loss(loss) => visitor.$kind(loss),)*
                 }
-            };
+            }
         }
     };
 }
 
 losses! {
     /// Pulls positives within one margin and pushes negatives beyond another (Hadsell et al., CVPR 2006).
-    Contrastive,
+    row Contrastive,
     /// Cross-entropy of each positive against the negatives of its anchor (Sohn, NIPS 2016; Chen et al., SimCLR, ICML 2020).
-    Ntxent,
+    row Ntxent,
     /// Cross-entropy of the positives of an anchor against all its pairs (Khosla et al., NeurIPS 2020).
-    Supcon,
+    row Supcon,
     /// Log-sum-exp over positives and over negatives around one base similarity (Wang et al., CVPR 2019).
-    MultiSimilarity,
+    row MultiSimilarity,
     /// Cross-entropy of the paired positive against every other positive of the batch and the hard negatives (Henderson et
     /// al., 2017).
     #[serde(alias = "mnrl")]
-    MultipleNegativesRanking,
+    row MultipleNegativesRanking,
 }
-pub(crate) use each;
 
 impl LossConfig {
     /// The distance where the objective names none.
     pub fn distance(&self) -> DistanceConfig {
-        each!(self, loss => loss.distance())
+        struct Distance;
+        impl Visitor for Distance {
+            type Out = DistanceConfig;
+            fn row<L: RowLoss>(self, loss: &L) -> DistanceConfig {
+                loss.distance()
+            }
+        }
+        self.visit(Distance)
     }
 
     /// The reducer where the objective names none.
     pub fn reducer(&self) -> ReducerConfig {
-        each!(self, loss => loss.reducer())
+        struct Reducer;
+        impl Visitor for Reducer {
+            type Out = ReducerConfig;
+            fn row<L: RowLoss>(self, loss: &L) -> ReducerConfig {
+                loss.reducer()
+            }
+        }
+        self.visit(Reducer)
     }
 
     /// Refuses parameters outside their range.
     pub fn check(&self) -> Result<(), Error> {
-        each!(self, loss => loss.check())
+        struct Check;
+        impl Visitor for Check {
+            type Out = Result<(), Error>;
+            fn row<L: RowLoss>(self, loss: &L) -> Result<(), Error> {
+                loss.check()
+            }
+        }
+        self.visit(Check)
+    }
+
+    /// First values of the loss's learnable scalars; empty where it has none.
+    pub fn scalars(&self) -> Vec<f64> {
+        struct Scalars;
+        impl Visitor for Scalars {
+            type Out = Vec<f64>;
+            fn row<L: RowLoss>(self, loss: &L) -> Vec<f64> {
+                loss.scalars()
+            }
+        }
+        self.visit(Scalars)
     }
 }

@@ -8,30 +8,21 @@ use crate::row::{Row, Slopes};
 /// One element, `−log( e^z / (e^z + Σ_N e^(scale·s_n)) )`, for a row with one proxy a class, where `target` is the logit
 /// `z` of the anchor's own proxy and its derivative by that proxy's `s`.
 ///
-/// Returns what became of it; `None` where a miner left the row without its proxy.
+/// Returns `−∂L/∂z`, the weight that the reducer gave included; 0 where a miner left the row without its proxy.
 pub(super) fn cross_entropy<T: Real>(
     row: &Row<'_, T>,
     slopes: &mut Slopes<'_, T>,
     scale: T,
     target: impl Fn(T) -> (T, T),
-) -> Option<Element<T>> {
-    let &[s] = row.positives else { return None };
+) -> T {
+    let &[s] = row.positives else { return T::ZERO };
     let (z, dz) = target(s);
     let negatives = log_sum_exp(row.negatives, scale, T::ZERO, false, slopes.negatives);
     let (value, pull) = softplus(negatives - z);
-    let weight = slopes.element(0, value);
-    let pull = weight * pull;
+    let pull = slopes.element(0, value) * pull;
     slopes.positives[0] = -pull * dz;
     slopes.negatives.iter_mut().for_each(|slope| *slope *= pull * scale);
-    Some(Element { share: weight.f64() * value.f64(), pull })
-}
-
-/// An element of the loss.
-pub(super) struct Element<T> {
-    /// Its value times the weight that the reducer gave.
-    pub(super) share: f64,
-    /// `−∂L/∂z`, that weight included.
-    pub(super) pull: T,
+    pull
 }
 
 /// The same where a class has several proxies: `pool` turns the similarities of one class into one, and writes the

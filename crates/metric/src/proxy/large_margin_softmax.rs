@@ -4,12 +4,12 @@ use parallax_kernels::Real;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Needs, Proxies, ProxyEvaluated, ProxyLoss, multiple_angle};
+use super::{Needs, ProxyLoss, multiple_angle};
 use crate::batch::Batch;
-use crate::distance::DistanceConfig;
+use crate::context::Context;
 use crate::error::Error;
-use crate::miner::MinerConfig;
-use crate::reducer::ReducerConfig;
+use crate::objective::Evaluated;
+use crate::parts::Parts;
 
 /// `−log( e^z / (e^z + Σ_{j≠y} e^(c·x·w_j)) )` with `z = c·‖x‖·‖w_y‖·ψ(θ_y)`, one element an anchor, where
 /// `ψ(θ) = (−1)^k cos(mθ) − 2k` for `θ` in `[kπ/m, (k+1)π/m]`. The anchor and the proxies `w` keep their lengths.
@@ -41,22 +41,11 @@ impl ProxyLoss for LargeMarginSoftmax {
 
     fn evaluate<T: Real>(
         &self,
-        miner: Option<&MinerConfig>,
-        _distance: &DistanceConfig,
-        reducer: &ReducerConfig,
+        parts: &Parts<'_>,
         batch: &Batch<'_, T>,
-        proxies: &Proxies<'_, T>,
-        tile_bytes: usize,
-    ) -> Result<ProxyEvaluated<T>, Error> {
-        multiple_angle::evaluate(
-            self.margin,
-            self.scale,
-            false,
-            miner,
-            reducer,
-            batch,
-            proxies,
-            tile_bytes,
-        )
+        proxies: &[T],
+        context: &Context<'_, T>,
+    ) -> Result<Evaluated<T>, Error> {
+        multiple_angle::evaluate(self.margin, self.scale, false, parts, batch, proxies, context)
     }
 }

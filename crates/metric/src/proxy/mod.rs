@@ -42,36 +42,15 @@ pub use sphereface::Sphereface;
 pub use sub_center_arcface::SubCenterArcface;
 
 use crate::batch::{Batch, Refs, check_values};
+use crate::context::Context;
 use crate::distance::{DistanceConfig, Dot};
 use crate::error::Error;
-use crate::miner::MinerConfig;
-use crate::objective::{ObjectiveStats, evaluate_loss};
+use crate::objective::{Evaluated, check_classes, evaluate_row};
+use crate::parts::{Parts, Shape};
 use crate::reducer::ReducerConfig;
 use crate::relation::Own;
 use crate::row::RowLoss;
 use crate::tiling::memory_bytes;
-
-/// Learnable representatives of classes.
-#[derive(Clone, Copy, Debug)]
-pub struct Proxies<'a, T> {
-    /// Vectors `[classes · per_class, D]`, class by class.
-    pub values: &'a [T],
-    /// Classes; labels of a batch are below this.
-    pub classes: usize,
-}
-
-/// Value and gradients of a loss between embeddings and proxies.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ProxyEvaluated<T> {
-    /// The loss.
-    pub value: f64,
-    /// Its gradient by the raw embeddings, `[B, D]`.
-    pub grad: Vec<T>,
-    /// Its gradient by the raw proxies, `[classes · per_class, D]`.
-    pub proxy_grad: Vec<T>,
-    /// What the batch held; its pairs are those of embeddings and proxies.
-    pub stats: ObjectiveStats,
-}
 
 /// Which distances a loss is defined on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +66,7 @@ pub enum Needs {
 impl Needs {
     /// Refuses a distance on which `loss` is not defined.
     pub(crate) fn check(self, loss: &'static str, distance: &DistanceConfig) -> Result<(), Error> {
-        let (holds, must) = match self {
+        let (holds, needs) = match self {
             Needs::Any => (true, ""),
             Needs::Similarity => (distance.larger_is_nearer(), "a similarity: cosine or dot"),
             Needs::Cosine => {
@@ -96,7 +75,7 @@ impl Needs {
                 (cosine, "the cosine")
             }
         };
-        if holds { Ok(()) } else { Err(Error::Distance { loss, must }) }
+        if holds { Ok(()) } else { Err(Error::Distance { component: loss, needs }) }
     }
 }
 
@@ -134,29 +113,19 @@ pub trait ProxyLoss: Sync {
     /// Refuses parameters outside their range.
     fn check(&self) -> Result<(), Error>;
 
-    /// Value and gradients; sizes, labels and parameters have been checked.
+    /// Value and gradients on [`Context::proxies`]; sizes, labels and parameters have been checked.
     fn evaluate<T: Real>(
         &self,
-        miner: Option<&MinerConfig>,
-        distance: &DistanceConfig,
-        reducer: &ReducerConfig,
+        parts: &Parts<'_>,
         batch: &Batch<'_, T>,
-        proxies: &Proxies<'_, T>,
-        tile_bytes: usize,
-    ) -> Result<ProxyEvaluated<T>, Error>;
+        proxies: &[T],
+        context: &Context<'_, T>,
+    ) -> Result<Evaluated<T>, Error>;
 
-    /// An upper bound on the bytes of an evaluation on `b` embeddings and `p` proxies of `d` dimensions; the arguments are
-    /// those of [`memory_bytes`].
-    fn memory_bytes(
-        &self,
-        b: usize,
-        p: usize,
-        d: usize,
-        value_bytes: usize,
-        tile_bytes: usize,
-        threads: usize,
-    ) -> usize {
-        memory_bytes(b, p, d, value_bytes, tile_bytes, threads)
+    /// An upper bound on the bytes of an evaluation, its result included.
+    fn memory_bytes(&self, shape: &Shape) -> usize {
+        let Shape { anchors, proxies, dim, value_bytes, tile_bytes, threads, .. } = *shape;
+        memory_bytes(anchors, proxies, dim, value_bytes, tile_bytes, threads)
     }
 }
 
@@ -195,68 +164,62 @@ impl<L: ProxyRow> ProxyLoss for L {
 
     fn evaluate<T: Real>(
         &self,
-        miner: Option<&MinerConfig>,
-        distance: &DistanceConfig,
-        reducer: &ReducerConfig,
+        parts: &Parts<'_>,
         batch: &Batch<'_, T>,
-        proxies: &Proxies<'_, T>,
-        tile_bytes: usize,
-    ) -> Result<ProxyEvaluated<T>, Error> {
-        let per_class = ProxyRow::per_class(self);
-        let columns: Vec<u32> = (0..proxies.classes * per_class).map(|p| (p / per_class) as u32).collect();
-        let (dim, own) = (batch.dim, Own::None);
+        proxies: &[T],
+        context: &Context<'_, T>,
+    ) -> Result<Evaluated<T>, Error> {
+        let (dim, own, per_class) = (batch.dim, Own::None, ProxyRow::per_class(self));
+        let columns: Vec<u32> = (0..proxies.len() / dim).map(|p| (p / per_class) as u32).collect();
         let sides = match Self::MAJOR {
             Major::Anchors => {
-                let refs = Refs { r: proxies.values, labels: &columns, own };
-                Batch { x: batch.x, dim, labels: batch.labels, refs: Some(refs) }
+                let refs = Refs { r: proxies, labels: &columns, own };
+                Batch { refs: Some(refs), ..*batch }
             }
             Major::Proxies => {
                 let refs = Refs { r: batch.x, labels: batch.labels, own };
-                Batch { x: proxies.values, dim, labels: &columns, refs: Some(refs) }
+                Batch { x: proxies, dim, labels: &columns, refs: Some(refs) }
             }
         };
-        let found = evaluate_loss(self, miner, distance, reducer, &sides, true, tile_bytes)?;
-        let (rows, columns) = (found.grad, found.ref_grad.unwrap_or_default());
-        let (grad, proxy_grad) = match Self::MAJOR {
-            Major::Anchors => (rows, columns),
-            Major::Proxies => (columns, rows),
-        };
-        Ok(ProxyEvaluated { value: found.value, grad, proxy_grad, stats: found.stats })
+        let context = Context { want_ref_grad: true, ..*context };
+        let mut found =
+            evaluate_row(self, parts.miner, parts.distance, parts.reducer, &sides, &context, false)?;
+        found.proxy_grad = found.ref_grad.take().unwrap_or_default();
+        if Self::MAJOR == Major::Proxies {
+            std::mem::swap(&mut found.grad, &mut found.proxy_grad);
+        }
+        Ok(found)
     }
 }
 
-/// Evaluates a loss between a batch and proxies.
+/// Evaluates a loss between a batch and the proxies in the context.
 ///
 /// # Errors
-/// As [`Objective::evaluate`](crate::Objective::evaluate); besides, a batch with references, a label that no proxy stands
-/// for, proxies that do not fit or are not finite, and a distance on which the loss is not defined.
+/// As [`Objective::evaluate`](crate::Objective::evaluate); besides, a context without proxies, a batch with references, a
+/// label that no proxy stands for, proxies that do not fit or are not finite, and a distance on which the loss is not
+/// defined.
 pub fn evaluate_proxy_loss<L: ProxyLoss, T: Real>(
     loss: &L,
-    miner: Option<&MinerConfig>,
-    distance: &DistanceConfig,
-    reducer: &ReducerConfig,
+    parts: &Parts<'_>,
     batch: &Batch<'_, T>,
-    proxies: &Proxies<'_, T>,
-    tile_bytes: usize,
-) -> Result<ProxyEvaluated<T>, Error> {
+    context: &Context<'_, T>,
+) -> Result<Evaluated<T>, Error> {
     loss.check()?;
-    distance.check()?;
-    miner.map_or(Ok(()), MinerConfig::check)?;
-    L::NEEDS.check(L::NAME, distance)?;
+    parts.check()?;
+    L::NEEDS.check(L::NAME, parts.distance)?;
+    let proxies = context.proxies.ok_or(Error::NeedsProxies { loss: L::NAME })?;
     if batch.refs.is_some() {
-        return Err(Error::NoReferences { loss: L::NAME });
+        return Err(Error::NeedsItself { loss: L::NAME });
     }
     let (rows, dim) = (batch.labels.len(), batch.dim);
     if rows == 0 || dim == 0 {
         return Err(Error::EmptyBatch { rows, dim });
     }
     check_values("embeddings", batch.x, rows, dim)?;
-    let classes = proxies.classes;
-    check_values("proxies", proxies.values, classes.saturating_mul(loss.per_class()), dim)?;
-    if let Some(row) = batch.labels.iter().position(|&label| label as usize >= classes) {
-        return Err(Error::NoProxy { row, label: batch.labels[row], classes });
-    }
-    loss.evaluate(miner, distance, reducer, batch, proxies, tile_bytes)
+    let classes = proxies.len() / dim / loss.per_class();
+    check_values("proxies", proxies, classes * loss.per_class(), dim)?;
+    check_classes(L::NAME, Some(classes), batch.labels)?;
+    loss.evaluate(parts, batch, proxies, context)
 }
 
 /// Proxies to start from: independent normal components of variance `1/D`, so that a proxy has length about 1.

@@ -1,22 +1,20 @@
 //! A margin that multiplies the angle, in losses whose logits keep the lengths of vectors.
 //!
 //! The logits are `c·ℓ·cos θ_j` with a length `ℓ` (of the anchor, or of the anchor times the proxy), and `c·ℓ·ψ(θ)` for the
-//! anchor's own class. So all but one are inner products, and lengths enter apart from them only through that one logit:
-//! one derivative by the anchor's length and one by its proxy's, which an evaluation adds to the engine's gradients.
-
-use std::sync::atomic::{AtomicU64, Ordering};
+//! anchor's own class. So all but one are inner products, and lengths enter apart from them only through that one logit. To
+//! the engine the length `ℓ` of each anchor's own logit is a learnable scalar; its derivative is then handed on to the
+//! vectors that have the length.
 
 use parallax_kernels::Real;
 
 use super::cross_entropy::cross_entropy;
-use super::{Proxies, ProxyEvaluated};
 use crate::batch::{Batch, Refs};
+use crate::context::Context;
 use crate::distance::{DistanceConfig, Dot};
 use crate::error::{Error, require};
 use crate::frame::Frame;
-use crate::miner::MinerConfig;
-use crate::objective::evaluate_loss;
-use crate::reducer::ReducerConfig;
+use crate::objective::{Evaluated, evaluate_row};
+use crate::parts::Parts;
 use crate::relation::Own;
 use crate::row::{Row, RowLoss, Slopes};
 
@@ -50,45 +48,36 @@ pub(super) fn psi<T: Real>(margin: usize, c: T) -> (T, T) {
     (sign * t_next - T::of(2.0 * k), sign * T::of(margin as f64) * u_next)
 }
 
-/// The row of such a loss: inner products with the proxies as they are (raw, or of length 1).
-struct LengthRow<'a> {
+/// The row of such a loss: inner products with the proxies as they are (raw, or of length 1). Scalar `i` is the length `ℓ` of
+/// anchor `i`'s own logit.
+struct LengthRow {
     margin: usize,
     scale: f64,
-    labels: &'a [u32],
-    /// `max(‖x‖, 10⁻¹²)` of each anchor.
-    anchors: &'a [f64],
-    /// The same of each proxy.
-    proxies: &'a [f64],
-    /// Of each anchor, as bits of f64: `∂L/∂‖x‖`, `∂L/∂‖w_y‖` and its share of the loss, before the reducer's last factor.
-    found: Vec<[AtomicU64; 3]>,
+    lengths: Vec<f64>,
 }
 
-impl RowLoss for LengthRow<'_> {
+impl RowLoss for LengthRow {
     const NAME: &'static str = "multiple_angle";
 
     fn check(&self) -> Result<(), Error> {
         check(Self::NAME, self.margin, self.scale)
     }
 
+    fn scalars(&self) -> Vec<f64> {
+        self.lengths.clone()
+    }
+
     fn row<T: Real>(&self, row: &Row<'_, T>, slopes: &mut Slopes<'_, T>) {
-        let (x, w) = (self.anchors[row.anchor], self.proxies[self.labels[row.anchor] as usize]);
-        let (length, scale) = (T::of(x * w), T::of(self.scale));
-        let element = cross_entropy(row, slopes, scale, |s| {
+        let (length, scale) = (T::of(row.scalars[row.anchor]), T::of(self.scale));
+        let pull = cross_entropy(row, slopes, scale, |s| {
             let (psi, slope) = psi(self.margin, s / length);
             (scale * length * psi, scale * slope)
         });
-        let found = match (element, row.positives) {
-            (Some(element), &[s]) => {
-                let c = s / length;
-                let (psi, slope) = psi(self.margin, c);
-                // ∂z/∂ℓ at a fixed inner product, with ℓ = ‖x‖·‖w‖.
-                let by_length = -(element.pull * scale * (psi - c * slope)).f64();
-                [by_length * w, by_length * x, element.share]
-            }
-            _ => [0.0; 3],
-        };
-        for (slot, value) in self.found[row.anchor].iter().zip(found) {
-            slot.store(value.to_bits(), Ordering::Relaxed);
+        if let &[s] = row.positives {
+            let c = s / length;
+            let (psi, slope) = psi(self.margin, c);
+            // ∂z/∂ℓ where the inner product stays.
+            slopes.scalar(row.anchor, -(pull * scale * (psi - c * slope)).f64());
         }
     }
 }
@@ -98,47 +87,40 @@ pub(super) fn evaluate<T: Real>(
     margin: usize,
     scale: f64,
     unit_proxies: bool,
-    miner: Option<&MinerConfig>,
-    reducer: &ReducerConfig,
+    parts: &Parts<'_>,
     batch: &Batch<'_, T>,
-    proxies: &Proxies<'_, T>,
-    tile_bytes: usize,
-) -> Result<ProxyEvaluated<T>, Error> {
+    proxies: &[T],
+    context: &Context<'_, T>,
+) -> Result<Evaluated<T>, Error> {
     let dim = batch.dim;
-    let frame = Frame::new(proxies.values, dim, &DistanceConfig::Dot(Dot { normalize: unit_proxies }));
-    let columns: Vec<u32> = (0..proxies.classes as u32).collect();
-    let loss = LengthRow {
-        margin,
-        scale,
-        labels: batch.labels,
-        anchors: &lengths(batch.x, dim),
-        proxies: &lengths(&frame.values, dim),
-        found: batch.labels.iter().map(|_| Default::default()).collect(),
-    };
+    let frame = Frame::new(proxies, dim, &DistanceConfig::Dot(Dot { normalize: unit_proxies }));
+    let columns: Vec<u32> = (0..(proxies.len() / dim) as u32).collect();
+    let (x, w) = (lengths(batch.x, dim), lengths(&frame.values, dim));
+    let own = batch.labels.iter().map(|&label| w[label as usize]);
+    let loss = LengthRow { margin, scale, lengths: x.iter().zip(own).map(|(x, w)| x * w).collect() };
     let refs = Refs { r: &frame.values, labels: &columns, own: Own::None };
-    let paired = Batch { refs: Some(refs), ..*batch };
+    let sides = Batch { refs: Some(refs), ..*batch };
     let dot = DistanceConfig::Dot(Dot::default());
-    let mut found = evaluate_loss(&loss, miner, &dot, reducer, &paired, true, tile_bytes)?;
+    let context = Context { want_ref_grad: true, scalars: None, ..*context };
+    let mut found = evaluate_row(&loss, parts.miner, &dot, parts.reducer, &sides, &context, false)?;
     let mut proxy_grad = found.ref_grad.take().unwrap_or_default();
 
-    let slot = |i: usize, k: usize| f64::from_bits(loss.found[i][k].load(Ordering::Relaxed));
-    // The reducer's last factor: what turned the sum of the elements' shares into the value.
-    let shares: f64 = (0..batch.labels.len()).map(|i| slot(i, 2)).sum();
-    let factor = if shares > 0.0 { found.value / shares } else { 0.0 };
-    let add = |to: &mut [T], along: &[T], by_length: f64, length: f64| {
-        let q = T::of(factor * by_length / length);
-        to.iter_mut().zip(along).for_each(|(to, &along)| *to += q * along);
+    // ℓ = ‖x‖·‖w‖: ∂ℓ/∂x = ‖w‖ x/‖x‖, and the same the other way round.
+    let add = |to: &mut [T], along: &[T], factor: f64| {
+        let factor = T::of(factor);
+        to.iter_mut().zip(along).for_each(|(to, &along)| *to += factor * along);
     };
-    for (i, &label) in batch.labels.iter().enumerate() {
-        let class = label as usize;
-        let (x, w) = (i * dim..(i + 1) * dim, class * dim..(class + 1) * dim);
-        add(&mut found.grad[x.clone()], &batch.x[x], slot(i, 0), loss.anchors[i]);
+    for (i, by_length) in std::mem::take(&mut found.scalar_grad).into_iter().enumerate() {
+        let class = batch.labels[i] as usize;
+        let (anchor, proxy) = (i * dim..(i + 1) * dim, class * dim..(class + 1) * dim);
+        add(&mut found.grad[anchor.clone()], &batch.x[anchor], by_length * w[class] / x[i]);
         if !unit_proxies {
-            add(&mut proxy_grad[w.clone()], &proxies.values[w], slot(i, 1), loss.proxies[class]);
+            add(&mut proxy_grad[proxy.clone()], &proxies[proxy], by_length * x[i] / w[class]);
         }
     }
     frame.backward(&mut proxy_grad);
-    Ok(ProxyEvaluated { value: found.value, grad: found.grad, proxy_grad, stats: found.stats })
+    found.proxy_grad = proxy_grad;
+    Ok(found)
 }
 
 fn lengths<T: Real>(rows: &[T], dim: usize) -> Vec<f64> {
