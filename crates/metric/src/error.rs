@@ -146,6 +146,9 @@ pub enum Error {
         /// Name of the loss.
         loss: &'static str,
     },
+    /// The objective regularises proxies and its loss has none.
+    #[error("proxy_regularizer: the loss has no proxies")]
+    NoProxies,
     /// The objective has a part, or the batch a side, that the loss has no use for.
     #[error("{loss} takes no {part}")]
     Unused {

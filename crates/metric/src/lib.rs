@@ -10,11 +10,13 @@
 
 mod batch;
 mod context;
+pub mod dense;
 mod distance;
 mod engine;
 mod error;
 mod frame;
 pub mod loss;
+mod matryoshka;
 pub mod miner;
 mod objective;
 mod parts;
@@ -23,6 +25,7 @@ mod reducer;
 pub mod regularizer;
 mod relation;
 mod row;
+pub mod scored;
 mod tiling;
 mod triplets;
 
@@ -30,7 +33,8 @@ pub use batch::{Batch, Layout, Refs};
 pub use context::{Context, Teacher};
 pub use distance::{Cosine, DistanceConfig, Dot, Lp, Snr, SquaredEuclidean};
 pub use error::Error;
-pub use loss::LossConfig;
+pub use loss::{LossConfig, Wants};
+pub use matryoshka::Matryoshka;
 pub use miner::MinerConfig;
 pub use objective::{
     ChannelStats, Evaluated, MinedPairs, MinedTriplets, Objective, ObjectiveStats, evaluate_loss,
@@ -39,6 +43,7 @@ pub use parts::{Parts, Shape};
 pub use reducer::{
     AvgNonZero, ClassWeighted, Divisor, Mean, PerAnchor, Range, ReducerConfig, Sum, Threshold,
 };
+pub use regularizer::RegularizerConfig;
 pub use relation::{Own, Screen};
 pub use row::{Elements, MAX_CHANNELS, Mate, Pairs, Row, RowLoss, SPREAD, Slopes, Stat};
 pub use tiling::{TILE_BYTES, Tiling, memory_bytes};

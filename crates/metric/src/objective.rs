@@ -1,4 +1,4 @@
-//! An objective: a loss, and optionally a miner, a distance and a reducer, evaluated on a batch.
+//! An objective: a loss, and optionally a miner, a distance, a reducer, regularisers and prefixes, evaluated on a batch.
 
 use parallax_kernels::Real;
 use schemars::JsonSchema;
@@ -6,14 +6,21 @@ use serde::{Deserialize, Serialize};
 
 use crate::batch::{Batch, Frames, Refs, check_values};
 use crate::context::{Context, Scores, Teacher, unit_rows};
+use crate::dense::{DenseLoss, evaluate_dense_loss};
 use crate::distance::DistanceConfig;
 use crate::engine::{Account, Outcome};
 use crate::error::Error;
-use crate::loss::{LossConfig, MultiSimilarity, MultipleNegativesRanking, Visitor};
+use crate::loss::{LossConfig, MultiSimilarity, MultipleNegativesRanking, Visitor, Wants};
+use crate::matryoshka::Matryoshka;
 use crate::miner::MinerConfig;
+use crate::parts::{Parts, Shape};
+use crate::proxy::{ProxyLoss, evaluate_proxy_loss};
 use crate::reducer::ReducerConfig;
+use crate::regularizer::RegularizerConfig;
 use crate::relation::{Own, Screen};
 use crate::row::{Pairs, RowLoss};
+use crate::scored::{ScoredLoss, evaluate_scored_loss};
+use crate::tiling::memory_bytes;
 
 /// What training minimises.
 ///
@@ -30,7 +37,7 @@ use crate::row::{Pairs, RowLoss};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Objective {
-    /// The pair loss.
+    /// The loss.
     pub loss: LossConfig,
     /// Which pairs reach the loss; all of them by default.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -41,6 +48,15 @@ pub struct Objective {
     /// The reducer; by default the loss's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reducer: Option<ReducerConfig>,
+    /// A penalty on the embeddings, and on the references where their gradient is wanted; none by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub regularizer: Option<RegularizerConfig>,
+    /// A penalty on the proxies; none by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy_regularizer: Option<RegularizerConfig>,
+    /// Prefixes of the embeddings on which the loss is taken; the whole embedding by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub matryoshka: Option<Matryoshka>,
 }
 
 impl Default for Objective {
@@ -52,12 +68,20 @@ impl Default for Objective {
 impl From<LossConfig> for Objective {
     /// The loss with its own distance and reducer and no miner.
     fn from(loss: LossConfig) -> Self {
-        Objective { loss, miner: None, distance: None, reducer: None }
+        Objective {
+            loss,
+            miner: None,
+            distance: None,
+            reducer: None,
+            regularizer: None,
+            proxy_regularizer: None,
+            matryoshka: None,
+        }
     }
 }
 
 /// Value and gradient of an objective on a batch.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Evaluated<T> {
     /// The loss.
     pub value: f64,
@@ -130,8 +154,29 @@ impl Objective {
         self.miner.as_ref().map_or(Ok(()), MinerConfig::check)?;
         self.distance.as_ref().map_or(Ok(()), DistanceConfig::check)?;
         self.reducer.as_ref().map_or(Ok(()), ReducerConfig::check)?;
-        let distance = self.distance();
-        self.miner.as_ref().map_or(Ok(()), |miner| miner.check_distance(&distance))
+        self.matryoshka.as_ref().map_or(Ok(()), Matryoshka::check)?;
+        if self.proxy_regularizer.is_some() && self.loss.wants().proxies.is_none() {
+            return Err(Error::NoProxies);
+        }
+        let (distance, reducer) = (self.distance(), self.reducer());
+        let miner = self.miner.as_ref();
+        miner.map_or(Ok(()), |miner| miner.check_distance(&distance))?;
+        self.loss.visit(CheckParts(Parts { miner, distance: &distance, reducer: &reducer }))
+    }
+
+    /// What a trainer has to hand in beside labelled embeddings.
+    pub fn wants(&self) -> Wants {
+        self.loss.wants()
+    }
+
+    /// Bytes that an evaluation of this size allocates at most, its result included.
+    pub fn memory_bytes(&self, shape: &Shape) -> usize {
+        let Some(matryoshka) = &self.matryoshka else { return self.loss.visit(Memory(shape)) };
+        // The copies of one prefix, and the gradients of all.
+        let longest = matryoshka.dims.iter().copied().max().unwrap_or(0);
+        let rows = shape.anchors + shape.references + shape.proxies;
+        let copies = rows * (longest + shape.dim) * shape.value_bytes;
+        self.loss.visit(Memory(&Shape { dim: longest, ..*shape })) + copies
     }
 
     /// First values of the loss's learnable scalars; empty where it has none.
@@ -186,6 +231,30 @@ impl Objective {
         context: &Context<'_, T>,
     ) -> Result<Evaluated<T>, Error> {
         self.check()?;
+        let mut found = match &self.matryoshka {
+            Some(matryoshka) => {
+                matryoshka.evaluate(batch, context, |batch, context| self.evaluate_loss(batch, context))?
+            }
+            None => self.evaluate_loss(batch, context)?,
+        };
+        if let Some(regularizer) = &self.regularizer {
+            found.value += regularizer.add(batch.x, batch.dim, &mut found.grad)?;
+            if let (Some(refs), Some(grad)) = (batch.refs, &mut found.ref_grad) {
+                found.value += regularizer.add(refs.r, batch.dim, grad)?;
+            }
+        }
+        if let (Some(regularizer), Some(proxies)) = (&self.proxy_regularizer, context.proxies) {
+            found.value += regularizer.add(proxies, batch.dim, &mut found.proxy_grad)?;
+        }
+        Ok(found)
+    }
+
+    /// The loss alone, on whole embeddings.
+    fn evaluate_loss<T: Real>(
+        &self,
+        batch: &Batch<'_, T>,
+        context: &Context<'_, T>,
+    ) -> Result<Evaluated<T>, Error> {
         if let LossConfig::MultipleNegativesRanking(loss) = &self.loss {
             if !batch.refs.is_some_and(|refs| refs.own.paired()) {
                 return Err(Error::NeedsPairs { loss: MultipleNegativesRanking::NAME });
@@ -299,6 +368,73 @@ impl<T: Real> Visitor for OneWay<'_, '_, T> {
         let (distance, reducer) = (self.objective.distance(), self.objective.reducer());
         let miner = self.objective.miner.as_ref();
         evaluate_row(loss, miner, &distance, &reducer, self.batch, self.context, self.turned)
+    }
+
+    fn proxy<L: ProxyLoss>(self, loss: &L) -> Self::Out {
+        self.with_parts(|parts, batch, context| evaluate_proxy_loss(loss, parts, batch, context))
+    }
+
+    fn dense<L: DenseLoss>(self, loss: &L) -> Self::Out {
+        self.with_parts(|parts, batch, context| evaluate_dense_loss(loss, parts, batch, context))
+    }
+
+    fn scored<L: ScoredLoss>(self, loss: &L) -> Self::Out {
+        self.with_parts(|parts, batch, context| evaluate_scored_loss(loss, parts, batch, context))
+    }
+}
+
+impl<'b, T: Real> OneWay<'_, 'b, T> {
+    fn with_parts<O>(self, evaluate: impl Fn(&Parts<'_>, &Batch<'b, T>, &Context<'b, T>) -> O) -> O {
+        let (distance, reducer) = (self.objective.distance(), self.objective.reducer());
+        let miner = self.objective.miner.as_ref();
+        evaluate(&Parts { miner, distance: &distance, reducer: &reducer }, self.batch, self.context)
+    }
+}
+
+/// Refuses parts that the loss of an objective has no meaning for.
+struct CheckParts<'a>(Parts<'a>);
+
+impl Visitor for CheckParts<'_> {
+    type Out = Result<(), Error>;
+
+    fn row<L: RowLoss>(self, loss: &L) -> Self::Out {
+        loss.check_distance(self.0.distance)
+    }
+
+    fn proxy<L: ProxyLoss>(self, loss: &L) -> Self::Out {
+        loss.check_parts(&self.0)
+    }
+
+    fn dense<L: DenseLoss>(self, loss: &L) -> Self::Out {
+        loss.check_parts(&self.0)
+    }
+
+    fn scored<L: ScoredLoss>(self, loss: &L) -> Self::Out {
+        loss.check_parts(&self.0)
+    }
+}
+
+/// The memory of a loss.
+struct Memory<'a>(&'a Shape);
+
+impl Visitor for Memory<'_> {
+    type Out = usize;
+
+    fn row<L: RowLoss>(self, _loss: &L) -> usize {
+        let Shape { anchors, references, dim, value_bytes, tile_bytes, threads, .. } = *self.0;
+        memory_bytes(anchors, references, dim, value_bytes, tile_bytes, threads)
+    }
+
+    fn proxy<L: ProxyLoss>(self, loss: &L) -> usize {
+        loss.memory_bytes(self.0)
+    }
+
+    fn dense<L: DenseLoss>(self, loss: &L) -> usize {
+        loss.memory_bytes(self.0)
+    }
+
+    fn scored<L: ScoredLoss>(self, loss: &L) -> usize {
+        loss.memory_bytes(self.0)
     }
 }
 
@@ -450,7 +586,7 @@ impl ObjectiveStats {
     }
 }
 
-fn finite<T: Real>(what: &'static str, values: &[T]) -> Result<(), Error> {
+pub(crate) fn finite<T: Real>(what: &'static str, values: &[T]) -> Result<(), Error> {
     if values.iter().all(|v| v.is_finite()) { Ok(()) } else { Err(Error::Overflow { what }) }
 }
 

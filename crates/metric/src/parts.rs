@@ -47,6 +47,8 @@ pub struct Shape {
     pub references: usize,
     /// Rows of the proxies; 0 without.
     pub proxies: usize,
+    /// Rows of the largest class.
+    pub per_class: usize,
     /// Dimensions of an embedding.
     pub dim: usize,
     /// Bytes of a value: 4 or 8.

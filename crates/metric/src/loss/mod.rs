@@ -18,10 +18,16 @@ pub use multiple_negatives_ranking::MultipleNegativesRanking;
 pub use ntxent::Ntxent;
 pub use supcon::Supcon;
 
+use crate::dense::{Angular, DenseLoss, Histogram, Manifold, NPairs, Vicreg};
 use crate::distance::DistanceConfig;
 use crate::error::Error;
+use crate::proxy::{
+    Arcface, Cosface, LargeMarginSoftmax, NormalizedSoftmax, P2sGrad, ProxyAnchor, ProxyLoss, ProxyNca,
+    ProxyNcaPlusPlus, SoftTriple, Sphereface, SubCenterArcface,
+};
 use crate::reducer::ReducerConfig;
 use crate::row::RowLoss;
+use crate::scored::{Angle, Cosent, CosineMse, ListwiseKl, MarginMse, ScoredLoss, Targets};
 
 /// Does something with a loss of [`LossConfig`] according to its kind: one method a kind of loss.
 pub(crate) trait Visitor: Sized {
@@ -29,6 +35,12 @@ pub(crate) trait Visitor: Sized {
     type Out;
     /// A loss that is stated as one anchor's row.
     fn row<L: RowLoss>(self, loss: &L) -> Self::Out;
+    /// A loss between embeddings and proxies.
+    fn proxy<L: ProxyLoss>(self, loss: &L) -> Self::Out;
+    /// A loss on a batch as a whole.
+    fn dense<L: DenseLoss>(self, loss: &L) -> Self::Out;
+    /// A loss on pairs with scores.
+    fn scored<L: ScoredLoss>(self, loss: &L) -> Self::Out;
 }
 
 /// Declares [`LossConfig`] from one line a loss. The word before the name is the kind of the loss: the method of
@@ -66,6 +78,63 @@ losses! {
     /// al., 2017).
     #[serde(alias = "mnrl")]
     row MultipleNegativesRanking,
+    /// Log-sum-exp of each proxy over the embeddings of the batch, its class and the others (Kim et al., CVPR 2020).
+    proxy ProxyAnchor,
+    /// Softmax over negative squared distances to the proxies (Movshovitz-Attias et al., ICCV 2017).
+    proxy ProxyNca,
+    /// Proxy-NCA at a low temperature (Teh et al., ECCV 2020).
+    #[serde(alias = "proxy_nca++")]
+    proxy ProxyNcaPlusPlus,
+    /// Softmax over relaxed similarities to several proxies a class (Qian et al., ICCV 2019).
+    proxy SoftTriple,
+    /// Softmax over cosines to the proxies (Zhai and Wu, BMVC 2019).
+    proxy NormalizedSoftmax,
+    /// Softmax with a margin added to the angle (Deng et al., CVPR 2019).
+    proxy Arcface,
+    /// ArcFace on the nearest of several proxies a class (Deng et al., ECCV 2020).
+    proxy SubCenterArcface,
+    /// Softmax with a margin taken off the cosine (Wang et al., CVPR 2018).
+    proxy Cosface,
+    /// Softmax with a multiplied angle and proxies of length 1 (Liu et al., CVPR 2017).
+    proxy Sphereface,
+    /// Softmax with a multiplied angle and proxies that keep their lengths (Liu et al., ICML 2016).
+    proxy LargeMarginSoftmax,
+    /// Squared error of the cosines to the proxies (Zhang et al., CVPR 2019).
+    #[serde(rename = "p2s_grad")]
+    proxy P2sGrad,
+    /// Random walk over embeddings and proxies (Aziere and Todorovic, CVPR 2019).
+    proxy Manifold,
+    /// One pair of each class against those of the others (Sohn, NIPS 2016).
+    dense NPairs,
+    /// The angle at the negative of a triplet (Wang et al., ICCV 2017).
+    dense Angular,
+    /// The chance that a negative pair is nearer than a positive one (Ustinova and Lempitsky, NIPS 2016).
+    dense Histogram,
+    /// Agreement of two views, with dimensions that vary and do not repeat one another (Bardes et al., ICLR 2022).
+    dense Vicreg,
+    /// Pairs in the order of their scores (Su, 2022).
+    scored Cosent,
+    /// Pairs in the order of their scores, on angles in the complex plane (Li and Li, ACL 2024).
+    scored Angle,
+    /// Squared error of the cosines of pairs against their scores (Reimers and Gurevych, EMNLP 2019).
+    scored CosineMse,
+    /// Squared error of margins against a teacher's (Hofstätter et al., 2020).
+    scored MarginMse,
+    /// Divergence of a list's similarities from a teacher's scores (Hinton et al., 2015).
+    #[serde(alias = "distill_kl")]
+    scored ListwiseKl,
+}
+
+/// What has to be handed in for a loss beside labelled embeddings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wants {
+    /// Proxies, and how many for each class: a learnable matrix in [`Context::proxies`](crate::Context), whose gradient is
+    /// [`Evaluated::proxy_grad`](crate::Evaluated).
+    pub proxies: Option<usize>,
+    /// Target scores, and of what: [`Context::targets`](crate::Context).
+    pub targets: Option<Targets>,
+    /// Pairs: the references of the batch are the other ends of its rows, and then hard negatives.
+    pub pairs: bool,
 }
 
 impl LossConfig {
@@ -75,6 +144,15 @@ impl LossConfig {
         impl Visitor for Distance {
             type Out = DistanceConfig;
             fn row<L: RowLoss>(self, loss: &L) -> DistanceConfig {
+                loss.distance()
+            }
+            fn proxy<L: ProxyLoss>(self, loss: &L) -> DistanceConfig {
+                loss.distance()
+            }
+            fn dense<L: DenseLoss>(self, loss: &L) -> DistanceConfig {
+                loss.distance()
+            }
+            fn scored<L: ScoredLoss>(self, loss: &L) -> DistanceConfig {
                 loss.distance()
             }
         }
@@ -89,6 +167,15 @@ impl LossConfig {
             fn row<L: RowLoss>(self, loss: &L) -> ReducerConfig {
                 loss.reducer()
             }
+            fn proxy<L: ProxyLoss>(self, loss: &L) -> ReducerConfig {
+                loss.reducer()
+            }
+            fn dense<L: DenseLoss>(self, loss: &L) -> ReducerConfig {
+                loss.reducer()
+            }
+            fn scored<L: ScoredLoss>(self, _loss: &L) -> ReducerConfig {
+                ReducerConfig::mean()
+            }
         }
         self.visit(Reducer)
     }
@@ -99,6 +186,15 @@ impl LossConfig {
         impl Visitor for Check {
             type Out = Result<(), Error>;
             fn row<L: RowLoss>(self, loss: &L) -> Result<(), Error> {
+                loss.check()
+            }
+            fn proxy<L: ProxyLoss>(self, loss: &L) -> Result<(), Error> {
+                loss.check()
+            }
+            fn dense<L: DenseLoss>(self, loss: &L) -> Result<(), Error> {
+                loss.check()
+            }
+            fn scored<L: ScoredLoss>(self, loss: &L) -> Result<(), Error> {
                 loss.check()
             }
         }
@@ -113,7 +209,39 @@ impl LossConfig {
             fn row<L: RowLoss>(self, loss: &L) -> Vec<f64> {
                 loss.scalars()
             }
+            fn proxy<L: ProxyLoss>(self, _loss: &L) -> Vec<f64> {
+                Vec::new()
+            }
+            fn dense<L: DenseLoss>(self, _loss: &L) -> Vec<f64> {
+                Vec::new()
+            }
+            fn scored<L: ScoredLoss>(self, _loss: &L) -> Vec<f64> {
+                Vec::new()
+            }
         }
         self.visit(Scalars)
+    }
+
+    /// What has to be handed in for the loss beside labelled embeddings.
+    pub fn wants(&self) -> Wants {
+        struct Asked;
+        impl Visitor for Asked {
+            type Out = Wants;
+            fn row<L: RowLoss>(self, _loss: &L) -> Wants {
+                Wants::default()
+            }
+            fn proxy<L: ProxyLoss>(self, loss: &L) -> Wants {
+                Wants { proxies: Some(loss.per_class()), ..Wants::default() }
+            }
+            fn dense<L: DenseLoss>(self, _loss: &L) -> Wants {
+                Wants { pairs: L::PAIRED, ..Wants::default() }
+            }
+            fn scored<L: ScoredLoss>(self, _loss: &L) -> Wants {
+                Wants { targets: Some(L::TARGETS), pairs: true, ..Wants::default() }
+            }
+        }
+        let wants = self.visit(Asked);
+        let paired = matches!(self, Self::MultipleNegativesRanking(_));
+        Wants { pairs: wants.pairs || paired, ..wants }
     }
 }

@@ -113,6 +113,11 @@ pub trait ProxyLoss: Sync {
     /// Refuses parameters outside their range.
     fn check(&self) -> Result<(), Error>;
 
+    /// Refuses parts that the loss has no meaning for.
+    fn check_parts(&self, parts: &Parts<'_>) -> Result<(), Error> {
+        Self::NEEDS.check(Self::NAME, parts.distance)
+    }
+
     /// Value and gradients on [`Context::proxies`]; sizes, labels and parameters have been checked.
     fn evaluate<T: Real>(
         &self,
@@ -206,7 +211,7 @@ pub fn evaluate_proxy_loss<L: ProxyLoss, T: Real>(
 ) -> Result<Evaluated<T>, Error> {
     loss.check()?;
     parts.check()?;
-    L::NEEDS.check(L::NAME, parts.distance)?;
+    loss.check_parts(parts)?;
     let proxies = context.proxies.ok_or(Error::NeedsProxies { loss: L::NAME })?;
     if batch.refs.is_some() {
         return Err(Error::NeedsItself { loss: L::NAME });
@@ -222,7 +227,7 @@ pub fn evaluate_proxy_loss<L: ProxyLoss, T: Real>(
     loss.evaluate(parts, batch, proxies, context)
 }
 
-/// Proxies to start from: independent normal components of variance `1/D`, so that a proxy has length about 1.
+/// Proxies to start from, `[classes · per_class, dim]`: independent normal components of variance `1/D`, so that a proxy has length about 1.
 ///
 /// Value `i` depends on the key and on `i` only.
 pub fn initial<T: Real>(classes: usize, per_class: usize, dim: usize, key: Key) -> Vec<T> {
