@@ -115,10 +115,8 @@ mod tests {
 
     #[test]
     fn lists_that_do_not_go_together_are_refused() {
-        let matryoshka = |dims: &[usize], weights: &[f64]| Matryoshka {
-            dims: dims.to_vec(),
-            weights: weights.to_vec(),
-        };
+        let matryoshka =
+            |dims: &[usize], weights: &[f64]| Matryoshka { dims: dims.to_vec(), weights: weights.to_vec() };
         assert!(matryoshka(&[4, 2], &[]).check().is_ok() && matryoshka(&[4, 2], &[1.0, 0.5]).check().is_ok());
         for wrong in [matryoshka(&[], &[]), matryoshka(&[0], &[]), matryoshka(&[2], &[1.0, 2.0])] {
             assert!(wrong.check().is_err());

@@ -524,7 +524,11 @@ pub(crate) fn evaluate_row<L: RowLoss, T: Real>(
     Ok(Evaluated { value, grad, ref_grad, scalar_grad, proxy_grad, stats: stats_of(&account, channels) })
 }
 
-pub(crate) fn check_classes(component: &'static str, classes: Option<usize>, labels: &[u32]) -> Result<(), Error> {
+pub(crate) fn check_classes(
+    component: &'static str,
+    classes: Option<usize>,
+    labels: &[u32],
+) -> Result<(), Error> {
     let Some(classes) = classes else { return Ok(()) };
     match labels.iter().position(|&label| label as usize >= classes) {
         Some(row) => Err(Error::UnknownClass { component, row, label: labels[row], classes }),

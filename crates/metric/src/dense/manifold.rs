@@ -182,14 +182,7 @@ impl ProxyLoss for Manifold {
 
 impl Manifold {
     /// The intrinsic term; adds its derivative by `walk`, of which `F` is `keep` times.
-    fn intrinsic_term(
-        &self,
-        walk: &[f64],
-        keep: f64,
-        labels: &[u32],
-        m: usize,
-        by_walk: &mut [f64],
-    ) -> f64 {
+    fn intrinsic_term(&self, walk: &[f64], keep: f64, labels: &[u32], m: usize, by_walk: &mut [f64]) -> f64 {
         let n = labels.len();
         let mut total = 0.0;
         for (i, &label) in labels.iter().enumerate() {

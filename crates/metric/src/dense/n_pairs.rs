@@ -68,8 +68,7 @@ impl DenseLoss for NPairs {
         let refs = Refs { r: &positives, labels: &labels, own: Own::Positive };
         let sides = Batch { x: &anchors, dim, labels: &labels, refs: Some(refs) };
         let context = Context { want_ref_grad: true, ..*context };
-        let mut found =
-            evaluate_row(&PairRow, None, parts.distance, parts.reducer, &sides, &context, false)?;
+        let mut found = evaluate_row(&PairRow, None, parts.distance, parts.reducer, &sides, &context, false)?;
         let by_positive = found.ref_grad.take().unwrap_or_default();
         let by_anchor = std::mem::replace(&mut found.grad, vec![T::ZERO; batch.x.len()]);
         let slopes = by_anchor.chunks_exact(dim).zip(by_positive.chunks_exact(dim));

@@ -9,7 +9,7 @@ use crate::batch::Batch;
 use crate::context::Context;
 use crate::error::Error;
 use crate::objective::Evaluated;
-use crate::parts::Parts;
+use crate::parts::{Parts, Shape};
 
 /// `−log( e^z / (e^z + Σ_{j≠y} e^(c·x·w_j)) )` with `z = c·‖x‖·‖w_y‖·ψ(θ_y)`, one element an anchor, where
 /// `ψ(θ) = (−1)^k cos(mθ) − 2k` for `θ` in `[kπ/m, (k+1)π/m]`. The anchor and the proxies `w` keep their lengths.
@@ -47,5 +47,9 @@ impl ProxyLoss for LargeMarginSoftmax {
         context: &Context<'_, T>,
     ) -> Result<Evaluated<T>, Error> {
         multiple_angle::evaluate(self.margin, self.scale, false, parts, batch, proxies, context)
+    }
+
+    fn memory_bytes(&self, shape: &Shape) -> usize {
+        multiple_angle::memory_bytes(shape)
     }
 }

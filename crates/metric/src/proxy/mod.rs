@@ -70,8 +70,10 @@ impl Needs {
             Needs::Any => (true, ""),
             Needs::Similarity => (distance.larger_is_nearer(), "a similarity: cosine or dot"),
             Needs::Cosine => {
-                let cosine =
-                    matches!(distance, DistanceConfig::Cosine(_) | DistanceConfig::Dot(Dot { normalize: true }));
+                let cosine = matches!(
+                    distance,
+                    DistanceConfig::Cosine(_) | DistanceConfig::Dot(Dot { normalize: true })
+                );
                 (cosine, "the cosine")
             }
         };
@@ -128,10 +130,7 @@ pub trait ProxyLoss: Sync {
     ) -> Result<Evaluated<T>, Error>;
 
     /// An upper bound on the bytes of an evaluation, its result included.
-    fn memory_bytes(&self, shape: &Shape) -> usize {
-        let Shape { anchors, proxies, dim, value_bytes, tile_bytes, threads, .. } = *shape;
-        memory_bytes(anchors, proxies, dim, value_bytes, tile_bytes, threads)
-    }
+    fn memory_bytes(&self, shape: &Shape) -> usize;
 }
 
 /// A [`ProxyLoss`] that is a row loss with the proxies as references.
@@ -195,6 +194,22 @@ impl<L: ProxyRow> ProxyLoss for L {
         }
         Ok(found)
     }
+
+    fn memory_bytes(&self, shape: &Shape) -> usize {
+        let (rows, columns) = match Self::MAJOR {
+            Major::Anchors => (shape.anchors, shape.proxies),
+            Major::Proxies => (shape.proxies, shape.anchors),
+        };
+        row_memory(rows, columns, shape)
+    }
+}
+
+/// The memory of a row loss of `rows` against `columns`, with the labels of the proxies and, for a loss that pools the
+/// proxies of a class, the pooled row of each thread.
+fn row_memory(rows: usize, columns: usize, shape: &Shape) -> usize {
+    let Shape { proxies, dim, value_bytes, tile_bytes, threads, .. } = *shape;
+    let pooled = 4 * threads * proxies * value_bytes;
+    memory_bytes(rows, columns, dim, value_bytes, tile_bytes, threads) + 4 * proxies + pooled
 }
 
 /// Evaluates a loss between a batch and the proxies in the context.

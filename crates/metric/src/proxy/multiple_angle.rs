@@ -8,13 +8,14 @@
 use parallax_kernels::Real;
 
 use super::cross_entropy::cross_entropy;
+use super::row_memory;
 use crate::batch::{Batch, Refs};
 use crate::context::Context;
 use crate::distance::{DistanceConfig, Dot};
 use crate::error::{Error, require};
 use crate::frame::Frame;
 use crate::objective::{Evaluated, evaluate_row};
-use crate::parts::Parts;
+use crate::parts::{Parts, Shape};
 use crate::relation::Own;
 use crate::row::{Row, RowLoss, Slopes};
 
@@ -121,6 +122,13 @@ pub(super) fn evaluate<T: Real>(
     frame.backward(&mut proxy_grad);
     found.proxy_grad = proxy_grad;
     Ok(found)
+}
+
+/// An upper bound on the bytes of [`evaluate`]: that of a row loss, the proxies once more, and lengths.
+pub(super) fn memory_bytes(shape: &Shape) -> usize {
+    let Shape { anchors, proxies, dim, value_bytes, .. } = *shape;
+    let lengths = 8 * (5 * anchors + proxies);
+    row_memory(anchors, proxies, shape) + proxies * dim * value_bytes + lengths
 }
 
 fn lengths<T: Real>(rows: &[T], dim: usize) -> Vec<f64> {

@@ -56,8 +56,7 @@ mod tests {
     #[test]
     fn one_list_by_hand() {
         // Margins 2 and 1 against 1 and 3: errors 1 and −2.
-        let scores =
-            Scores { similarities: &[3.0, 1.0, 2.0], targets: &[10.0, 9.0, 7.0], columns: 3 };
+        let scores = Scores { similarities: &[3.0, 1.0, 2.0], targets: &[10.0, 9.0, 7.0], columns: 3 };
         let mut slopes = [0.0; 3];
         assert_eq!((MarginMse {}.score(&scores, &mut slopes), slopes), (2.5, [-1.0, -1.0, 2.0]));
         let alone = Scores { similarities: &[3.0], targets: &[1.0], columns: 1 };
