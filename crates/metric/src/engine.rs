@@ -25,9 +25,9 @@ use crate::miner::{At, MinerConfig, Prepared};
 use crate::objective::{MinedPairs, MinedTriplets};
 use crate::reducer::{Range, ReducerConfig};
 use crate::relation::{Candidates, Relation, Screen};
-use crate::row::{MAX_CHANNELS, Mate, Pairs, Row, RowLoss, SPREAD, Slopes, Stat, Tally};
+use crate::row::{AnyLoss, MAX_CHANNELS, Mate, Pairs, Row, SPREAD, Slopes, Stat, Tally};
 use crate::tiling::{BLOCK_COLUMNS, Tiling};
-use crate::triplets::{Chosen, Triplets};
+use crate::triplets::Chosen;
 
 /// Below this share of `nᵢ + nⱼ` a squared distance from the inner product has lost its digits to cancellation.
 const NEAR: f64 = 1e-3;
@@ -40,7 +40,7 @@ pub(crate) struct Problem<'a, T: Real> {
     pub(crate) relation: Relation<'a>,
     pub(crate) distance: &'a DistanceConfig,
     pub(crate) miner: Option<&'a MinerConfig>,
-    pub(crate) prepared: Prepared<T>,
+    pub(crate) prepared: Prepared,
     pub(crate) screen: Screen,
     pub(crate) teacher: Option<&'a Scores<'a, T>>,
     pub(crate) key: Key,
@@ -111,6 +111,7 @@ pub(crate) struct Scratch<T> {
     scores: Vec<T>,
     near: Vec<u32>,
     is_near: Vec<bool>,
+    others: Vec<(u32, T)>,
 }
 
 impl<T: Real> Scratch<T> {
@@ -122,13 +123,14 @@ impl<T: Real> Scratch<T> {
             scores: Vec::new(),
             near: Vec::new(),
             is_near: vec![false; columns],
+            others: Vec::new(),
         }
     }
 }
 
 /// What a loss is run with: its parameters and what earlier passes left.
-struct Run<'a, T, L> {
-    loss: &'a L,
+struct Run<'a, T: Real> {
+    loss: &'a dyn AnyLoss<T>,
     reducer: &'a ReducerConfig,
     range: Range,
     weights: [T; MAX_CHANNELS],
@@ -139,16 +141,15 @@ struct Run<'a, T, L> {
 
 impl<T: Real> Problem<'_, T> {
     /// Value and gradients of a loss.
-    pub(crate) fn evaluate<L: RowLoss>(
+    pub(crate) fn evaluate(
         &self,
-        loss: &L,
+        loss: &dyn AnyLoss<T>,
         reducer: &ReducerConfig,
         scalars: &[f64],
         want_dr: bool,
     ) -> Outcome<T> {
-        const { assert!(L::CHANNELS.len() <= MAX_CHANNELS) }
         let (b, r) = (self.x.rows(), self.r.rows());
-        let channels = L::CHANNELS.len();
+        let channels = loss.channels().len();
         if r == 0 {
             return self.nothing(Account::default(), scalars, want_dr);
         }
@@ -167,7 +168,7 @@ impl<T: Real> Problem<'_, T> {
         } else {
             None
         };
-        for pass in 0..L::PASSES {
+        for pass in 0..loss.passes() {
             let mined = self.pass(&mut run, pass, &mut tile);
             if !loss.defined(mined) {
                 let account = Account { mined, ..Account::default() };
@@ -241,7 +242,7 @@ impl<T: Real> Problem<'_, T> {
     }
 
     /// One pass of statistics; returns the pairs that reach the loss.
-    fn pass<L: RowLoss>(&self, run: &mut Run<'_, T, L>, pass: usize, tile: &mut [T]) -> Pairs {
+    fn pass(&self, run: &mut Run<'_, T>, pass: usize, tile: &mut [T]) -> Pairs {
         let b = self.x.rows();
         let mut stats = vec![Stat::default(); b];
         let mut mined = Pairs::default();
@@ -249,8 +250,8 @@ impl<T: Real> Problem<'_, T> {
         let mut spread_over: Vec<(u32, f64)> = Vec::new();
         self.each_row(
             tile,
-            |i, scratch, account: &Account| {
-                let row = self.open(run, i, scratch, &[]);
+            |i, s, scratch, account: &Account| {
+                let row = self.open(run, i, s, scratch, &[]);
                 let mut spread = vec![0.0; row.0.positives.len()];
                 let stat = run.loss.stat(pass, &row.0, &mut spread);
                 let spread: Vec<(u32, f64)> = if spreads {
@@ -282,7 +283,7 @@ impl<T: Real> Problem<'_, T> {
     pub(crate) fn each_row<R: Send>(
         &self,
         tile: &mut [T],
-        work: impl Fn(usize, &mut Scratch<T>, &Account) -> R + Sync,
+        work: impl Fn(usize, &[T], &mut Scratch<T>, &Account) -> R + Sync,
         mut take: impl FnMut(usize, R),
     ) {
         let (b, r, block) = (self.x.rows(), self.r.rows(), self.tiling.block);
@@ -299,7 +300,7 @@ impl<T: Real> Problem<'_, T> {
                         let rows = s.chunks_exact_mut(r).enumerate();
                         rows.map(|(i, s)| {
                             let account = self.candidates(first + i, s, scratch);
-                            work(first + i, scratch, &account)
+                            work(first + i, s, scratch, &account)
                         })
                         .collect()
                     },
@@ -318,7 +319,7 @@ impl<T: Real> Problem<'_, T> {
     pub(crate) fn pairs(&self) -> MinedPairs {
         let mut mined = MinedPairs::default();
         let (positives, negatives) = (&mut mined.positives, &mut mined.negatives);
-        let columns = |_: usize, scratch: &mut Scratch<T>, _: &Account| {
+        let columns = |_: usize, _: &[T], scratch: &mut Scratch<T>, _: &Account| {
             (scratch.positives.columns().to_vec(), scratch.negatives.columns().to_vec())
         };
         if self.r.rows() > 0 {
@@ -334,7 +335,7 @@ impl<T: Real> Problem<'_, T> {
     pub(crate) fn triplets(&self) -> MinedTriplets {
         let mut mined = Vec::new();
         let sign = if self.distance.larger_is_nearer() { T::ONE } else { -T::ONE };
-        let list = |i: usize, scratch: &mut Scratch<T>, _: &Account| {
+        let list = |i: usize, _: &[T], scratch: &mut Scratch<T>, _: &Account| {
             let mut list = Vec::new();
             let (p, n) = (&scratch.positives, &scratch.negatives);
             scratch.chosen.view().each(sign, p.values(), n.values(), |j, k, _| {
@@ -362,9 +363,9 @@ impl<T: Real> Problem<'_, T> {
     /// Runs the loss on the rows of a tile. With `dx`, leaves the coefficients of the inner products (or, without inner
     /// products, of the differences) in the tile, writes the anchors' side of the gradient, and returns the near pairs of
     /// each block.
-    fn rows<L: RowLoss>(
+    fn rows(
         &self,
-        run: &Run<'_, T, L>,
+        run: &Run<'_, T>,
         first: usize,
         tile: &mut [T],
         accounts: &mut [Account],
@@ -381,7 +382,7 @@ impl<T: Real> Problem<'_, T> {
             let mut own = vec![T::ZERO; accounts.len()];
             for (i, (s, account)) in s.chunks_exact_mut(r).zip(&mut *accounts).enumerate() {
                 *account = self.candidates(first + i, s, scratch);
-                let itself = self.row(run, first + i, scratch, account);
+                let itself = self.row(run, first + i, s, scratch, account);
                 if dx.is_some() {
                     own[i] = self.coefficients(first + i, s, scratch, itself, &mut near);
                 }
@@ -485,13 +486,14 @@ impl<T: Real> Problem<'_, T> {
     }
 
     /// The row and its slopes in the scratch, opened for a loss.
-    fn open<'s, L>(
+    fn open<'s>(
         &self,
-        run: &'s Run<'_, T, L>,
+        run: &'s Run<'_, T>,
         i: usize,
+        values: &'s [T],
         scratch: &'s mut Scratch<T>,
         mates: &'s [Mate<T>],
-    ) -> (Row<'s, T>, &'s mut [T], &'s mut [T]) {
+    ) -> (Row<'s, T>, &'s mut [T], &'s mut [T], &'s mut Vec<(u32, T)>) {
         let (positive_columns, positives, positive_slopes) = scratch.positives.open();
         let (negative_columns, negatives, negative_slopes) = scratch.negatives.open();
         let row = Row {
@@ -504,14 +506,23 @@ impl<T: Real> Problem<'_, T> {
             negative_columns,
             itself: self.relation.itself(i).map(|column| (column as u32, self.with_itself(i))),
             triplets: scratch.chosen.view(),
+            values,
             mates,
             larger_is_nearer: self.distance.larger_is_nearer(),
             scalars: run.scalars,
             stats: &run.stats,
             folded: &run.folded,
             columns_are_rows: self.relation.columns_are_rows(),
+            range: run.range,
+            per_anchor: run.reducer.per_anchor(),
+            class_weight: run.reducer.class_weight(self.relation.labels[i]),
+            largest: match self.distance.form() {
+                Form::Euclidean { power } if self.distance.norm().is_some() => 2f64.powf(power),
+                _ => f64::INFINITY,
+            },
         };
-        (row, positive_slopes, negative_slopes)
+        scratch.others.clear();
+        (row, positive_slopes, negative_slopes, &mut scratch.others)
     }
 
     /// The value of an anchor's pair with itself.
@@ -519,50 +530,77 @@ impl<T: Real> Problem<'_, T> {
         match self.distance.form() {
             Form::Product if self.distance.norm().is_some() => T::ONE,
             Form::Product => self.x.row(i).iter().map(|&v| v * v).sum(),
+            Form::Codes => {
+                let square: T = self.x.row(i).iter().map(|&v| v * v).sum();
+                T::of(0.5) * (T::of(self.dim as f64) - square)
+            }
             _ => T::ZERO,
         }
     }
 
     /// Runs the loss on row `i`; returns the slope of the anchor's pair with itself.
-    fn row<L: RowLoss>(
+    fn row(
         &self,
-        run: &Run<'_, T, L>,
+        run: &Run<'_, T>,
         i: usize,
+        values: &[T],
         scratch: &mut Scratch<T>,
         account: &mut Account,
     ) -> T {
-        let mates = if L::MATES { self.mates(i) } else { Vec::new() };
+        let mates = if run.loss.mates() { self.mates(i) } else { Vec::new() };
         let class_weight = run.reducer.class_weight(self.relation.labels[i]);
+        let per_anchor = run.reducer.per_anchor();
         let mut weights = run.weights;
-        if run.reducer.per_anchor() {
+        let batch = run.weights;
+        let base = run.weights.map(|weight| weight * T::of(class_weight));
+        let range = run.range;
+        if per_anchor {
             // The number of elements of the row must be known before their weights are.
             let mut counted = Account::default();
-            let (row, positives, negatives) = self.open(run, i, scratch, &mates);
+            let (row, positives, negatives, others) = self.open(run, i, values, scratch, &mates);
+            let tallies = &mut counted.tallies;
+            let (itself, scalar) = (T::ZERO, (0, 0.0));
             let mut slopes = Slopes {
                 positives,
                 negatives,
-                itself: T::ZERO,
-                scalar: (0, 0.0),
-                tallies: &mut counted.tallies,
+                itself,
+                others,
+                scalar,
+                base,
+                batch,
+                per_anchor,
+                tallies,
                 weights,
-                range: run.range,
+                range,
             };
             run.loss.row(&row, &mut slopes);
             for (weight, tally) in weights.iter_mut().zip(&counted.tallies) {
                 *weight *= T::of(1.0 / tally.kept.max(1) as f64);
             }
-        } else if class_weight != 1.0 {
-            weights.iter_mut().for_each(|weight| *weight *= T::of(class_weight));
+        } else {
+            weights = base;
         }
-        let (row, positives, negatives) = self.open(run, i, scratch, &mates);
+        let (row, positives, negatives, others) = self.open(run, i, values, scratch, &mates);
         let tallies = &mut account.tallies;
         let (itself, scalar) = (T::ZERO, (0, 0.0));
-        let mut slopes = Slopes { positives, negatives, itself, scalar, tallies, weights, range: run.range };
+        let mut slopes = Slopes {
+            positives,
+            negatives,
+            itself,
+            others,
+            scalar,
+            base,
+            batch,
+            per_anchor,
+            tallies,
+            weights,
+            range,
+        };
         run.loss.row(&row, &mut slopes);
         let (itself, scalar) = (slopes.itself, slopes.scalar);
         account.scalar = scalar;
         for tally in &mut account.tallies {
-            if run.reducer.per_anchor() {
+            if per_anchor {
                 tally.sum /= tally.kept.max(1) as f64;
             } else {
                 tally.sum *= class_weight;
@@ -588,6 +626,10 @@ impl<T: Real> Problem<'_, T> {
                 }
             }
             Form::Product => {}
+            Form::Codes => {
+                let (half, dim) = (T::of(0.5), T::of(self.dim as f64));
+                s.iter_mut().for_each(|s| *s = half * (dim - *s));
+            }
             Form::Differences { p, power } => {
                 let x = self.x.row(i);
                 for (s, r) in s.iter_mut().zip(self.r.values.chunks_exact(self.dim)) {
@@ -641,37 +683,50 @@ impl<T: Real> Problem<'_, T> {
         near: &mut Vec<NearPair<T>>,
     ) -> T {
         let form = self.distance.form();
+        let others: Vec<(u32, T, T)> = scratch.others.iter().map(|&(c, d)| (c, s[c as usize], d)).collect();
         s.fill(T::ZERO);
-        if let (Form::Product, Some(column)) = (form, self.relation.itself(i)) {
-            s[column] = itself;
+        let by_product = if form == Form::Codes { T::of(-0.5) } else { T::ONE };
+        if let (Form::Product | Form::Codes, Some(column)) = (form, self.relation.itself(i)) {
+            s[column] = by_product * itself;
         }
         let two = T::of(2.0);
         let mut own = T::ZERO;
+        let mut euclidean = |c: u32, value: T, d: T, s: &mut [T]| {
+            let n = self.x.squares[i];
+            let q = two * d * form.slope_squared(value, n);
+            if form == Form::SignalToNoise {
+                // The divisor nᵢ: ∂s/∂xᵢ has −s/nᵢ · 2xᵢ.
+                own -= two * d * value / n;
+            }
+            if scratch.is_near[c as usize] {
+                if q != T::ZERO {
+                    near.push(NearPair { row: i, column: c as usize, q });
+                }
+            } else {
+                s[c as usize] = s[c as usize] - q;
+                own += q;
+            }
+        };
         for side in [&scratch.positives, &scratch.negatives] {
             let entries = side.columns().iter().zip(side.values()).zip(side.slopes());
             match form {
                 Form::Product => entries.for_each(|((&c, _), &d)| s[c as usize] = d),
+                Form::Codes => entries.for_each(|((&c, _), &d)| s[c as usize] = by_product * d),
                 Form::Differences { p, power } => entries.for_each(|((&c, &value), &d)| {
                     s[c as usize] = d * slope_differences(p, power, value);
                 }),
                 Form::Euclidean { .. } | Form::SignalToNoise => {
-                    let n = self.x.squares[i];
-                    for ((&c, &value), &d) in entries {
-                        let q = two * d * form.slope_squared(value, n);
-                        if form == Form::SignalToNoise {
-                            // The divisor nᵢ: ∂s/∂xᵢ has −s/nᵢ · 2xᵢ.
-                            own -= two * d * value / n;
-                        }
-                        if scratch.is_near[c as usize] {
-                            if q != T::ZERO {
-                                near.push(NearPair { row: i, column: c as usize, q });
-                            }
-                        } else {
-                            s[c as usize] = -q;
-                            own += q;
-                        }
-                    }
+                    entries.for_each(|((&c, &value), &d)| euclidean(c, value, d, s));
                 }
+            }
+        }
+        for (c, value, d) in others {
+            match form {
+                Form::Product | Form::Codes => s[c as usize] += by_product * d,
+                Form::Differences { p, power } => {
+                    s[c as usize] += d * slope_differences(p, power, value);
+                }
+                Form::Euclidean { .. } | Form::SignalToNoise => euclidean(c, value, d, s),
             }
         }
         own

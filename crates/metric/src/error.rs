@@ -114,6 +114,14 @@ pub enum Error {
         /// How many were given.
         found: usize,
     },
+    /// Two settings of a component exclude each other.
+    #[error("{component}: {must}")]
+    Combination {
+        /// The loss, miner or reducer.
+        component: &'static str,
+        /// What must hold, in words.
+        must: &'static str,
+    },
     /// A loss or miner was put together with a distance that it is not defined for.
     #[error("{component} is not defined for this distance; it needs {needs}")]
     Distance {

@@ -31,7 +31,7 @@ mod triplets;
 
 pub use batch::{Batch, Layout, Refs};
 pub use context::{Context, Teacher};
-pub use distance::{Cosine, DistanceConfig, Dot, Lp, Snr, SquaredEuclidean};
+pub use distance::{Cosine, DistanceConfig, Dot, Hamming, Lp, Snr, SquaredEuclidean};
 pub use error::Error;
 pub use loss::{LossConfig, Wants};
 pub use matryoshka::Matryoshka;

@@ -18,7 +18,7 @@ use crate::proxy::{ProxyLoss, evaluate_proxy_loss};
 use crate::reducer::ReducerConfig;
 use crate::regularizer::RegularizerConfig;
 use crate::relation::{Own, Screen};
-use crate::row::{Pairs, RowLoss};
+use crate::row::{AnyLoss, Pairs, RowLoss};
 use crate::scored::{ScoredLoss, evaluate_scored_loss};
 use crate::tiling::memory_bytes;
 
@@ -456,8 +456,8 @@ pub fn evaluate_loss<L: RowLoss, T: Real>(
 }
 
 /// [`evaluate_loss`] in a context. With `turned`, a teacher's matrix is read the other way round.
-pub(crate) fn evaluate_row<L: RowLoss, T: Real>(
-    loss: &L,
+pub(crate) fn evaluate_row<T: Real>(
+    loss: &dyn AnyLoss<T>,
     miner: Option<&MinerConfig>,
     distance: &DistanceConfig,
     reducer: &ReducerConfig,
@@ -473,15 +473,15 @@ pub(crate) fn evaluate_row<L: RowLoss, T: Real>(
         miner.check()?;
         miner.check_distance(distance)?;
     }
-    if L::MATES && batch.refs.is_some() {
-        return Err(Error::NeedsItself { loss: L::NAME });
+    if loss.mates() && batch.refs.is_some() {
+        return Err(Error::NeedsItself { loss: loss.name() });
     }
-    check_classes(L::NAME, loss.classes(), batch.labels)?;
+    check_classes(loss.name(), loss.classes(), batch.labels)?;
     check_classes("class_weighted", reducer.classes(), batch.labels)?;
     let first = loss.scalars();
     let scalars = context.scalars.unwrap_or(&first);
     if scalars.len() != first.len() {
-        return Err(Error::Scalars { loss: L::NAME, expected: first.len(), found: scalars.len() });
+        return Err(Error::Scalars { loss: loss.name(), expected: first.len(), found: scalars.len() });
     }
     let mut screen = loss.screen();
     if distance.norm().is_none() || !distance.larger_is_nearer() {
@@ -489,7 +489,7 @@ pub(crate) fn evaluate_row<L: RowLoss, T: Real>(
     }
     let columns = batch.refs.map_or(batch.labels.len(), |refs| refs.labels.len());
     let teacher = match screen.teacher {
-        Some(_) => Some(scores::<L, T>(context.teacher, batch.labels.len(), columns, turned)?),
+        Some(_) => Some(scores(loss.name(), context.teacher, batch.labels.len(), columns, turned)?),
         None => None,
     };
     let frames = Frames::new(batch, distance)?;
@@ -511,7 +511,7 @@ pub(crate) fn evaluate_row<L: RowLoss, T: Real>(
     finite("loss", &[value])?;
     finite("gradient", &dx)?;
     finite("reference gradient", ref_grad.as_deref().unwrap_or_default())?;
-    let parts = L::CHANNELS.iter().zip(channels.iter().zip(&account.tallies));
+    let parts = loss.channels().iter().zip(channels.iter().zip(&account.tallies));
     let channels = parts
         .map(|(&name, (&value, tally))| ChannelStats {
             name,
@@ -537,13 +537,14 @@ pub(crate) fn check_classes(
 }
 
 /// Checks a teacher against a batch of `b` anchors and `r` references.
-fn scores<'a, L: RowLoss, T: Real>(
+fn scores<'a, T: Real>(
+    loss: &'static str,
     teacher: Option<Teacher<'a, T>>,
     b: usize,
     r: usize,
     turned: bool,
 ) -> Result<Scores<'a, T>, Error> {
-    match teacher.ok_or(Error::NeedsTeacher { loss: L::NAME })? {
+    match teacher.ok_or(Error::NeedsTeacher { loss })? {
         Teacher::Similarities(values) => {
             // Turned, the batch's anchors are the first rows of the teacher's references.
             let (rows, columns) = if turned { (r, values.len() / r.max(1)) } else { (b, r) };

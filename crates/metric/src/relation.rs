@@ -87,10 +87,6 @@ impl<T: Real> Candidates<T> {
         &self.value[..self.len]
     }
 
-    pub(crate) fn clear(&mut self) {
-        self.len = 0;
-    }
-
     pub(crate) fn slopes(&self) -> &[T] {
         &self.slope[..self.len]
     }

@@ -40,8 +40,6 @@ pub trait RowLoss: Sync {
     const CHANNELS: &'static [&'static str] = &["loss"];
     /// Passes over all rows before the gradient.
     const PASSES: usize = 0;
-    /// Whether the loss compares its row with the rows of its positives ([`Row::mates`]).
-    const MATES: bool = false;
 
     /// The distance where the objective names none.
     fn distance(&self) -> DistanceConfig {
@@ -64,6 +62,12 @@ pub trait RowLoss: Sync {
     /// Whether the loss means anything on a batch with these pairs; if not, its value and gradient are 0.
     fn defined(&self, _pairs: Pairs) -> bool {
         true
+    }
+
+    /// Whether the loss compares its row with the rows of the other items of the class ([`Row::mates`]). Each row then
+    /// costs as many rows as the class has items, and needs the memory of so many; a separate reference set is refused.
+    fn mates(&self) -> bool {
+        false
     }
 
     /// How many elements each channel has on a batch with these pairs, where that follows from them. It spares a pass
@@ -140,15 +144,22 @@ pub struct Row<'a, T> {
     pub itself: Option<(u32, T)>,
     /// Which of the (positive, negative) pairs of pairs are triplets: all, unless a miner chose.
     pub triplets: Triplets<'a, T>,
-    /// The rows of the positives, in their order; empty unless the loss asks for them.
+    /// Values with every column, whatever its relation to the anchor.
+    pub values: &'a [T],
+    /// The rows of the other items of the anchor's class, in their order; empty unless the loss asks for them.
     pub mates: &'a [Mate<T>],
     /// Whether a larger value is a nearer pair.
     pub larger_is_nearer: bool,
+    /// The largest value that the Euclidean distance of normalised embeddings can take; infinite for other distances.
+    pub largest: f64,
     /// The loss's learnable scalars.
     pub scalars: &'a [f64],
     pub(crate) stats: &'a [Stat],
     pub(crate) folded: &'a [Stat],
     pub(crate) columns_are_rows: bool,
+    pub(crate) range: Range,
+    pub(crate) per_anchor: bool,
+    pub(crate) class_weight: f64,
 }
 
 impl<T: Real> Row<'_, T> {
@@ -177,7 +188,28 @@ impl<T: Real> Row<'_, T> {
     }
 }
 
-/// The row of one of the anchor's positives, after mining.
+impl<T> Row<'_, T> {
+    /// Whether column `j` is row `j` of the batch.
+    #[inline]
+    pub fn columns_are_rows(&self) -> bool {
+        self.columns_are_rows
+    }
+
+    /// The values of elements that the reducer keeps.
+    #[inline]
+    pub fn range(&self) -> Range {
+        self.range
+    }
+
+    /// What the reducer multiplies the elements of this row with, beside what holds for the whole batch, if it keeps so
+    /// many of them: a loss that sums over rows in [`RowLoss::stat`] weighs by this.
+    #[inline]
+    pub fn share(&self, kept: usize) -> f64 {
+        if self.per_anchor { 1.0 / kept.max(1) as f64 } else { self.class_weight }
+    }
+}
+
+/// The row of another item of the anchor's class, after mining.
 #[derive(Clone, Debug)]
 pub struct Mate<T> {
     /// Its row of the batch.
@@ -207,7 +239,12 @@ pub struct Slopes<'a, T> {
     /// `∂L/∂s` of the anchor's pair with itself. Distances to oneself are 0 and have no derivative; it matters for
     /// inner products.
     pub itself: T,
+    /// `∂L/∂s` by column, for pairs that are in neither list or in addition to them.
+    pub others: &'a mut Vec<(u32, T)>,
     pub(crate) scalar: (u32, f64),
+    pub(crate) base: [T; MAX_CHANNELS],
+    pub(crate) batch: [T; MAX_CHANNELS],
+    pub(crate) per_anchor: bool,
     pub(crate) tallies: &'a mut [Tally; MAX_CHANNELS],
     pub(crate) weights: [T; MAX_CHANNELS],
     pub(crate) range: Range,
@@ -261,6 +298,19 @@ impl<T: Real> Slopes<'_, T> {
         self.range
     }
 
+    /// The weight of an element of another row of the anchor's class of which the reducer keeps `kept` elements.
+    #[inline]
+    pub fn weight_elsewhere(&self, channel: usize, kept: usize) -> T {
+        let share = if self.per_anchor { 1.0 / kept.max(1) as f64 } else { 1.0 };
+        self.base[channel] * T::of(share)
+    }
+
+    /// The weight of a kept element of `channel` in any row, before what the reducer does row by row.
+    #[inline]
+    pub fn weight_of_batch(&self, channel: usize) -> T {
+        self.batch[channel]
+    }
+
     /// Adds to what the reducer `divisor` divides the channel by. A loss that never calls this is divided by the number
     /// of its elements.
     #[inline]
@@ -302,5 +352,73 @@ impl Tally {
         self.active += other.active;
         self.divisor += other.divisor;
         self.divides |= other.divides;
+    }
+}
+
+/// A [`RowLoss`] as an object, so that the engine is compiled once for all of them.
+pub(crate) trait AnyLoss<T: Real>: Sync {
+    fn name(&self) -> &'static str;
+    fn channels(&self) -> &'static [&'static str];
+    fn passes(&self) -> usize;
+    fn mates(&self) -> bool;
+    fn check(&self) -> Result<(), Error>;
+    fn check_distance(&self, distance: &DistanceConfig) -> Result<(), Error>;
+    fn defined(&self, pairs: Pairs) -> bool;
+    fn elements(&self, pairs: Pairs) -> Option<[u64; MAX_CHANNELS]>;
+    fn scalars(&self) -> Vec<f64>;
+    fn classes(&self) -> Option<usize>;
+    fn penalty(&self, scalars: &[f64], gradient: &mut [f64]) -> f64;
+    fn screen(&self) -> Screen;
+    fn stat(&self, pass: usize, row: &Row<'_, T>, spread: &mut [f64]) -> Stat;
+    fn fold(&self, pass: usize, folded: &mut Stat, row: &Stat);
+    fn row(&self, row: &Row<'_, T>, slopes: &mut Slopes<'_, T>);
+}
+
+impl<L: RowLoss, T: Real> AnyLoss<T> for L {
+    fn name(&self) -> &'static str {
+        L::NAME
+    }
+    fn channels(&self) -> &'static [&'static str] {
+        const { assert!(L::CHANNELS.len() <= MAX_CHANNELS) }
+        L::CHANNELS
+    }
+    fn passes(&self) -> usize {
+        L::PASSES
+    }
+    fn mates(&self) -> bool {
+        RowLoss::mates(self)
+    }
+    fn check(&self) -> Result<(), Error> {
+        RowLoss::check(self)
+    }
+    fn check_distance(&self, distance: &DistanceConfig) -> Result<(), Error> {
+        RowLoss::check_distance(self, distance)
+    }
+    fn defined(&self, pairs: Pairs) -> bool {
+        RowLoss::defined(self, pairs)
+    }
+    fn elements(&self, pairs: Pairs) -> Option<[u64; MAX_CHANNELS]> {
+        RowLoss::elements(self, pairs)
+    }
+    fn scalars(&self) -> Vec<f64> {
+        RowLoss::scalars(self)
+    }
+    fn classes(&self) -> Option<usize> {
+        RowLoss::classes(self)
+    }
+    fn penalty(&self, scalars: &[f64], gradient: &mut [f64]) -> f64 {
+        RowLoss::penalty(self, scalars, gradient)
+    }
+    fn screen(&self) -> Screen {
+        RowLoss::screen(self)
+    }
+    fn stat(&self, pass: usize, row: &Row<'_, T>, spread: &mut [f64]) -> Stat {
+        RowLoss::stat(self, pass, row, spread)
+    }
+    fn fold(&self, pass: usize, folded: &mut Stat, row: &Stat) {
+        RowLoss::fold(self, pass, folded, row);
+    }
+    fn row(&self, row: &Row<'_, T>, slopes: &mut Slopes<'_, T>) {
+        RowLoss::row(self, row, slopes);
     }
 }

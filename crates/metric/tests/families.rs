@@ -212,7 +212,7 @@ mod formulas {
             DistanceConfig::SquaredEuclidean(c) if c.normalize => -p_norm(&ua, &ub, 2.0, 2.0),
             DistanceConfig::SquaredEuclidean(_) => -p_norm(a, b, 2.0, 2.0),
             DistanceConfig::Lp(c) => -p_norm(a, b, c.p, c.power),
-            DistanceConfig::Snr(_) => unreachable!("not tested here"),
+            other => unreachable!("{other:?} is tested elsewhere"),
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use parallax_kernels::Real;
-use parallax_metric::{Batch, DistanceConfig, LossConfig, MinerConfig, Objective, Own, Refs};
+use parallax_metric::{Batch, Context, DistanceConfig, LossConfig, MinerConfig, Objective, Own, Refs};
 use serde_json::{Value, json};
 
 /// Cases whose reference is wrong, and the right value.
@@ -75,7 +75,9 @@ fn loss_error<T: Real>(case: &Value, loss: LossConfig) -> f64 {
         labels: &y,
         refs: refs.as_ref().map(|(r, labels)| Refs { r, labels, own: Own::None }),
     };
-    let found = objective.evaluate(&batch, true).expect("a valid case");
+    let proxies = case.get("proxies").map(|proxies| matrix::<T>(proxies).0);
+    let context = Context { want_ref_grad: true, proxies: proxies.as_deref(), ..Context::default() };
+    let found = objective.evaluate_with(&batch, &context).expect("a valid case");
     let expect = &case["expect"];
     let mut worst = error(&[found.value], &[expect["loss"].as_f64().expect("a loss")]);
     worst = worst.max(error(&found.grad, &matrix(&expect["grad"]).0));
@@ -83,8 +85,58 @@ fn loss_error<T: Real>(case: &Value, loss: LossConfig) -> f64 {
     if let Some(grad) = &found.ref_grad {
         worst = worst.max(error(grad, &matrix(&expect["ref_grad"]).0));
     }
+    assert_eq!(found.proxy_grad.is_empty(), expect.get("proxy_grad").is_none(), "{}", case["case"]);
+    if proxies.is_some() {
+        worst = worst.max(error(&found.proxy_grad, &matrix(&expect["proxy_grad"]).0));
+    }
     worst
 }
+
+/// Every loss that is here, with how many cases it has. A case of one of these that does not run is a failure.
+const LOSSES: [(&str, usize); 31] = [
+    ("n_pairs", 6),
+    ("angular", 6),
+    ("histogram", 5),
+    ("proxy_anchor", 6),
+    ("proxy_nca", 6),
+    ("normalized_softmax", 6),
+    ("arcface", 12),
+    ("cosface", 6),
+    ("sphereface", 6),
+    ("large_margin_softmax", 6),
+    ("sub_center_arcface", 6),
+    ("soft_triple", 6),
+    ("contrastive", 61),
+    ("triplet_margin", 55),
+    ("ntxent", 13),
+    ("supcon", 6),
+    ("multi_similarity", 13),
+    ("circle", 13),
+    ("lifted_structure", 6),
+    ("generalized_lifted_structure", 6),
+    ("nca", 10),
+    ("margin", 6),
+    ("fast_ap", 6),
+    ("smooth_ap", 4),
+    ("intra_pair_variance", 6),
+    ("tuplet_margin", 5),
+    ("snr_contrastive", 6),
+    ("ranked_list", 6),
+    ("instance", 6),
+    ("pnp", 6),
+    ("threshold_consistent_margin", 6),
+];
+
+/// Every miner that is here, with how many cases it has.
+const MINERS: [(&str, usize); 7] = [
+    ("multi_similarity", 12),
+    ("batch_hard", 18),
+    ("batch_easy_hard", 24),
+    ("triplet_margin", 48),
+    ("pair_margin", 6),
+    ("hdc", 12),
+    ("angular", 6),
+];
 
 #[test]
 fn losses() {
@@ -92,7 +144,7 @@ fn losses() {
     let mut ran: BTreeMap<String, (usize, f64, f64)> = BTreeMap::new();
     let mut missing: BTreeMap<String, usize> = BTreeMap::new();
     let mut failed = Vec::new();
-    let mut known = 0;
+    let mut differences = Vec::new();
     for case in &cases {
         let name = case["loss"].as_str().expect("a loss");
         let Ok(loss) = serde_json::from_value::<LossConfig>(tagged(name, &case["params"])) else {
@@ -100,12 +152,13 @@ fn losses() {
             continue;
         };
         if let Some((_, value)) = DIFFERENCES.iter().find(|(name, _)| case["case"] == *name) {
-            known += 1;
+            differences.push(case["case"].clone());
             let (x, dim) = matrix::<f64>(&case["embeddings"]);
             let objective = Objective { distance: distance(case), ..loss.into() };
             let batch = Batch { x: &x, dim, labels: &labels(&case["labels"]), refs: None };
             let found = objective.evaluate(&batch, false).expect("a valid case").value;
             assert!((found - value).abs() < 1e-12, "{}: {found}, not {value}", case["case"]);
+            ran.entry(name.into()).or_default().0 += 1;
             continue;
         }
         let (double, single) = (loss_error::<f64>(case, loss.clone()), loss_error::<f32>(case, loss));
@@ -118,15 +171,15 @@ fn losses() {
     for (name, (count, double, single)) in &ran {
         println!("{name}: {count} cases, largest error f64 {double:.1e}, f32 {single:.1e}");
     }
-    println!("known differences: {known}");
-    println!("not implemented yet: {missing:?}");
+    println!("where the reference is wrong: {differences:?}");
+    println!("not in this crate: {missing:?}");
     assert!(failed.is_empty(), "{}", failed.join("\n"));
-    let counts = |name: &str| ran.get(name).map_or(0, |r| r.0);
-    assert_eq!(
-        ["contrastive", "ntxent", "supcon", "multi_similarity"].map(counts),
-        [61 - DIFFERENCES.len(), 13, 6, 13],
-        "every case of an implemented loss ran"
-    );
+    assert_eq!(differences.len(), DIFFERENCES.len());
+    for (name, count) in LOSSES {
+        assert_eq!(ran.get(name).map_or(0, |r| r.0), count, "every case of {name} ran");
+    }
+    assert!(missing.is_empty(), "{missing:?}");
+    assert_eq!(ran.values().map(|r| r.0).sum::<usize>(), 317);
 }
 
 #[test]
@@ -134,6 +187,7 @@ fn miners() {
     let Some(cases) = golden("miners.json") else { return };
     let mut ran: BTreeMap<String, usize> = BTreeMap::new();
     let mut missing: BTreeMap<String, usize> = BTreeMap::new();
+    let mut failed = Vec::new();
     for case in &cases {
         let name = case["miner"].as_str().expect("a miner");
         let Ok(miner) = serde_json::from_value::<MinerConfig>(tagged(name, &case["params"])) else {
@@ -143,15 +197,27 @@ fn miners() {
         let (x, dim) = matrix::<f64>(&case["embeddings"]);
         let y = labels(&case["labels"]);
         let objective = Objective { miner: Some(miner), distance: distance(case), ..Objective::default() };
-        let found = objective.mine(&Batch { x: &x, dim, labels: &y, refs: None }).expect("a valid case");
-        let pairs = |field: &str| -> Vec<(u32, u32)> {
-            let pairs = case["expect"][field].as_array().expect("pairs").iter();
-            pairs.map(labels).map(|p| (p[0], p[1])).collect()
+        let batch = Batch { x: &x, dim, labels: &y, refs: None };
+        let lists = |field: &str| -> Option<Vec<Vec<u32>>> {
+            Some(case["expect"].get(field)?.as_array().expect("a list").iter().map(labels).collect())
         };
-        assert_eq!(found.positives, pairs("positive_pairs"), "{}", case["case"]);
-        assert_eq!(found.negatives, pairs("negative_pairs"), "{}", case["case"]);
+        let right = if let Some(triplets) = lists("triplets") {
+            let found = objective.mine_triplets(&batch, &Context::default()).expect("a valid case");
+            found.iter().map(|t| vec![t.0, t.1, t.2]).collect::<Vec<_>>() == triplets
+        } else {
+            let found = objective.mine(&batch).expect("a valid case");
+            let pairs = |pairs: &[(u32, u32)]| pairs.iter().map(|p| vec![p.0, p.1]).collect::<Vec<_>>();
+            Some(pairs(&found.positives)) == lists("positive_pairs")
+                && Some(pairs(&found.negatives)) == lists("negative_pairs")
+        };
+        if !right {
+            failed.push(case["case"].to_string());
+        }
         *ran.entry(name.into()).or_default() += 1;
     }
-    println!("miners: {ran:?}; not implemented yet: {missing:?}");
-    assert_eq!(ran.get("multi_similarity"), Some(&12), "every case of an implemented miner ran");
+    println!("miners: {ran:?}; not in this crate: {missing:?}");
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+    for (name, count) in MINERS {
+        assert_eq!(ran.get(name), Some(&count), "every case of {name} ran");
+    }
 }

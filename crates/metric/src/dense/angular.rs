@@ -124,10 +124,13 @@ struct AngularRow {
 
 impl RowLoss for AngularRow {
     const NAME: &'static str = Angular::NAME;
-    const MATES: bool = true;
 
     fn check(&self) -> Result<(), Error> {
         Ok(())
+    }
+
+    fn mates(&self) -> bool {
+        true
     }
 
     fn scalars(&self) -> Vec<f64> {

@@ -2,14 +2,30 @@
 //!
 //! A miner works on one anchor's row, so it needs no memory of its own; no gradient passes through its choice.
 
+mod angular;
+mod batch_easy_hard;
+mod batch_hard;
+mod distance_weighted;
+mod hdc;
 mod multi_similarity;
+mod pair_margin;
+mod triplet_margin;
+mod uniform_histogram;
 
 use parallax_kernels::Real;
 use parallax_random::Key;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use angular::Angular;
+pub use batch_easy_hard::{BatchEasyHard, Strategy};
+pub use batch_hard::BatchHard;
+pub use distance_weighted::DistanceWeighted;
+pub use hdc::Hdc;
 pub use multi_similarity::MultiSimilarity;
+pub use pair_margin::PairMargin;
+pub use triplet_margin::{TripletKind, TripletMargin};
+pub use uniform_histogram::UniformHistogram;
 
 use crate::distance::DistanceConfig;
 use crate::engine::Problem;
@@ -26,7 +42,7 @@ pub(crate) struct At<'a, T: Real> {
     pub(crate) r: &'a Frame<'a, T>,
     pub(crate) distance: &'a DistanceConfig,
     pub(crate) key: Key,
-    pub(crate) prepared: &'a Prepared<T>,
+    pub(crate) prepared: &'a Prepared,
 }
 
 impl<T: Real> At<'_, T> {
@@ -38,12 +54,14 @@ impl<T: Real> At<'_, T> {
 
 /// What a miner of the whole batch found out before rows are mined.
 #[derive(Clone, Debug, Default)]
-pub(crate) enum Prepared<T> {
+pub(crate) enum Prepared {
     /// The miner needs nothing.
     #[default]
     Nothing,
-    #[allow(dead_code)]
-    Unused(T),
+    /// Edges of positives and negatives.
+    Hdc([hdc::Edge; 2]),
+    /// What was drawn of positives and negatives.
+    Histogram([uniform_histogram::Drawn; 2]),
 }
 
 /// A miner, stated for one row.
@@ -57,7 +75,7 @@ pub(crate) trait RowMiner {
     }
 
     /// Looks at the whole batch first, where the choice in a row depends on other rows.
-    fn prepare<T: Real>(&self, _problem: &Problem<'_, T>) -> Prepared<T> {
+    fn prepare<T: Real>(&self, _problem: &Problem<'_, T>) -> Prepared {
         Prepared::Nothing
     }
 
@@ -94,7 +112,7 @@ macro_rules! miners {
                 match self { $(Self::$miner(miner) => miner.check_distance(distance),)* }
             }
 
-            pub(crate) fn prepare<T: Real>(&self, problem: &Problem<'_, T>) -> Prepared<T> {
+            pub(crate) fn prepare<T: Real>(&self, problem: &Problem<'_, T>) -> Prepared {
                 match self { $(Self::$miner(miner) => miner.prepare(problem),)* }
             }
 
@@ -114,4 +132,20 @@ miners! {
     /// Negatives nearer than the farthest positive and positives farther than the nearest negative, within epsilon (Wang
     /// et al., Multi-Similarity Loss, CVPR 2019).
     MultiSimilarity,
+    /// The farthest positive and the nearest negative of each anchor (Hermans et al., 2017).
+    BatchHard,
+    /// One positive and one negative an anchor, each hard, semihard or easy (Xuan et al., WACV 2020).
+    BatchEasyHard,
+    /// Triplets that violate a margin: all, hard, semihard, or those that keep it (Schroff et al., FaceNet, CVPR 2015).
+    TripletMargin,
+    /// Positives beyond one margin and negatives within another.
+    PairMargin,
+    /// The hardest share of the batch's positive and negative pairs (Yuan et al., ICCV 2017).
+    Hdc,
+    /// Triplets by the angle at the negative (Wang et al., Angular Loss, ICCV 2017).
+    Angular,
+    /// A negative for each positive, drawn so that all distances are equally likely (Wu et al., ICCV 2017).
+    DistanceWeighted,
+    /// Pairs drawn evenly over the range of distances.
+    UniformHistogram,
 }
