@@ -5,6 +5,11 @@
 //! relations, mining, distances, reducers, reference sets and the gradients of raw embeddings are written once, in the
 //! engine behind [`Objective::evaluate`].
 //!
+//! Beside row losses there are losses with learnable [`proxy`] vectors of classes (row losses whose references are the
+//! proxies), losses on a batch as a whole ([`dense`]), and losses on pairs with scores ([`scored`]). [`LossConfig`] names them
+//! all; [`Objective::wants`] says what has to be handed in for each, in a [`Context`]. A [`regularizer`] and [`Matryoshka`]
+//! prefixes go with any of them.
+//!
 //! Slices in, slices out, for `f32` and `f64`. Memory is `O(tile + B·D + R·D)`, never `O(B²)`; see [`memory_bytes`].
 //! Results are the same bytes for any number of threads.
 

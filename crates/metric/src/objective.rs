@@ -1,6 +1,7 @@
 //! An objective: a loss, and optionally a miner, a distance, a reducer, regularisers and prefixes, evaluated on a batch.
 
 use parallax_kernels::Real;
+use parallax_random::Key;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +15,7 @@ use crate::loss::{LossConfig, MultiSimilarity, MultipleNegativesRanking, Visitor
 use crate::matryoshka::Matryoshka;
 use crate::miner::MinerConfig;
 use crate::parts::{Parts, Shape};
-use crate::proxy::{ProxyLoss, evaluate_proxy_loss};
+use crate::proxy::{self, ProxyLoss, evaluate_proxy_loss};
 use crate::reducer::ReducerConfig;
 use crate::regularizer::RegularizerConfig;
 use crate::relation::{Own, Screen};
@@ -169,14 +170,30 @@ impl Objective {
         self.loss.wants()
     }
 
+    /// Proxies to start from, `[classes · per_class, dim]`; none where the loss has no proxies.
+    ///
+    /// They are parameters: hand them in with [`Context::proxies`], move them by [`Evaluated::proxy_grad`] in an optimiser
+    /// group of their own (see [`proxy`](crate::proxy)), and keep them in checkpoints.
+    pub fn initial_proxies<T: Real>(&self, classes: usize, dim: usize, key: Key) -> Option<Vec<T>> {
+        self.wants().proxies.map(|per_class| proxy::initial(classes, per_class, dim, key))
+    }
+
     /// Bytes that an evaluation of this size allocates at most, its result included.
     pub fn memory_bytes(&self, shape: &Shape) -> usize {
-        let Some(matryoshka) = &self.matryoshka else { return self.loss.visit(Memory(shape)) };
-        // The copies of one prefix, and the gradients of all.
-        let longest = matryoshka.dims.iter().copied().max().unwrap_or(0);
-        let rows = shape.anchors + shape.references + shape.proxies;
-        let copies = rows * (longest + shape.dim) * shape.value_bytes;
-        self.loss.visit(Memory(&Shape { dim: longest, ..*shape })) + copies
+        let Shape { anchors, references, proxies, dim, value_bytes, threads, .. } = *shape;
+        let loss = match &self.matryoshka {
+            None => self.loss.visit(Memory(shape)),
+            Some(matryoshka) => {
+                // The copies of one prefix, and the gradients of all.
+                let longest = matryoshka.dims.iter().copied().max().unwrap_or(0);
+                let copies = (anchors + references + proxies) * (longest + dim) * value_bytes;
+                self.loss.visit(Memory(&Shape { dim: longest, ..*shape })) + copies
+            }
+        };
+        let penalty = |config: &Option<RegularizerConfig>, rows: usize| {
+            config.as_ref().map_or(0, |config| config.memory_bytes(rows, dim, value_bytes, threads))
+        };
+        loss + penalty(&self.regularizer, anchors.max(references)) + penalty(&self.proxy_regularizer, proxies)
     }
 
     /// First values of the loss's learnable scalars; empty where it has none.

@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use parallax_kernels::Real;
 use parallax_metric::dense::{Angular, Histogram, Manifold, NPairs, Vicreg};
 use parallax_metric::proxy::{self, *};
-use parallax_metric::regularizer::{LpNorm, RegularizerConfig, SparseCenters};
+use parallax_metric::regularizer::{LpNorm, RegularFace, RegularizerConfig, SparseCenters};
 use parallax_metric::scored::{Angle, Cosent, CosineMse, ListwiseKl, MarginMse, Targets};
 use parallax_metric::{
-    Batch, Context, DistanceConfig, Dot, Error, Evaluated, LossConfig, Lp, Matryoshka, MinerConfig,
-    Objective, Own, ReducerConfig, Refs, Shape, SquaredEuclidean, TILE_BYTES, miner,
+    Batch, ClassWeighted, Context, DistanceConfig, Dot, Error, Evaluated, LossConfig, Lp, Matryoshka,
+    MinerConfig, Objective, Own, ReducerConfig, Refs, Shape, SquaredEuclidean, TILE_BYTES, miner,
 };
 use parallax_random::Key;
 
@@ -140,6 +140,11 @@ fn losses() -> Vec<LossConfig> {
     ]
 }
 
+fn takes_a_reducer(loss: &LossConfig) -> bool {
+    let fixed = matches!(loss, LossConfig::Manifold(_) | LossConfig::Histogram(_) | LossConfig::Vicreg(_));
+    loss.wants().targets.is_none() && !fixed
+}
+
 /// Losses in their own setting, and with other parts where they take them.
 fn objectives() -> Vec<Objective> {
     let mut all: Vec<Objective> = losses().into_iter().map(Objective::from).collect();
@@ -163,12 +168,7 @@ fn objectives() -> Vec<Objective> {
     with(LossConfig::ProxyNca(ProxyNca::default()), &|o| o.distance = Some(squared.clone()));
     for reducer in [ReducerConfig::sum(), ReducerConfig::avg_non_zero()] {
         let reducer = &reducer;
-        for loss in losses().into_iter().filter(|loss| {
-            let wants = loss.wants();
-            let fixed =
-                matches!(loss, LossConfig::Manifold(_) | LossConfig::Histogram(_) | LossConfig::Vicreg(_));
-            wants.targets.is_none() && !fixed
-        }) {
+        for loss in losses().into_iter().filter(takes_a_reducer) {
             with(loss, &|o| o.reducer = Some(reducer.clone()));
         }
     }
@@ -560,7 +560,20 @@ fn gradients_are_the_central_differences() {
         mined(LossConfig::ProxyAnchor(ProxyAnchor { margin: 0.1, alpha: 4.0 })),
         mined(LossConfig::Histogram(Histogram { n_bins: 9 })),
     ];
-    for objective in objectives().into_iter().chain(miners) {
+    let weights = vec![1.0, 0.5, 2.0, 0.25, 1.5, 1.0, 0.7, 3.0];
+    let reducers = [
+        ReducerConfig::ClassWeighted(ClassWeighted { weights }),
+        ReducerConfig::PerAnchor(PerAnchor {}),
+        ReducerConfig::Threshold(Threshold { low: Some(0.4), high: None }),
+    ];
+    let reduced: Vec<Objective> = reducers
+        .iter()
+        .flat_map(|reducer| {
+            let reducible = losses().into_iter().filter(takes_a_reducer);
+            reducible.map(|loss| Objective { reducer: Some(reducer.clone()), ..loss.into() })
+        })
+        .collect();
+    for objective in objectives().into_iter().chain(miners).chain(reduced) {
         for given in batches(&objective) {
             // A histogram has its kinks at the nodes, and a cosine of 1 is one.
             if matches!(objective.loss, LossConfig::Histogram(_)) && given.name == "duplicates" {
@@ -708,8 +721,15 @@ fn memory_stays_below_its_formula() {
     let _alone = ALONE.write();
     let (b, classes, dim, threads, tile_bytes) = (600, 100, 24, 2, 1 << 18);
     let pool = pool(threads);
-    for loss in losses() {
-        let objective = Objective::from(loss);
+    let plain = losses().into_iter().map(Objective::from);
+    let with_parts =
+        losses().into_iter().filter(|loss| loss.wants().proxies.is_some()).map(|loss| Objective {
+            matryoshka: Some(Matryoshka { dims: vec![dim, 10], weights: vec![] }),
+            regularizer: Some(RegularizerConfig::RegularFace(RegularFace::default())),
+            proxy_regularizer: Some(RegularizerConfig::RegularFace(RegularFace::default())),
+            ..loss.into()
+        });
+    for objective in plain.chain(with_parts) {
         let given = large(&objective, b, classes, dim);
         let run = || pool.install(|| given.evaluate_in(&objective, tile_bytes)).unwrap();
         // The first run warms the threads' own buffers.
@@ -755,7 +775,7 @@ fn what_does_not_fit_is_refused() {
     assert_eq!(wrong, "row 2 (counted from 0) has label 4, but normalized_softmax knows only 4 classes");
     let wrong = refusal(&softmax, &change(&|g| g.proxies.as_mut().unwrap()[6] = f64::NAN));
     assert_eq!(wrong, "proxies row 1 (counted from 0) holds NaN in dimension 1");
-    assert!(refusal(&softmax, &change(&|g| drop(g.proxies.as_mut().unwrap().pop()))).contains("proxies"));
+    assert!(refusal(&softmax, &change(&|g| g.proxies.as_mut().unwrap().truncate(6))).contains("proxies"));
     let refs = change(&|g| g.r = Some((g.x.clone(), g.labels.clone())));
     assert!(refusal(&softmax, &refs).contains("reference set"));
     assert!(refusal(&softmax, &change(&|g| g.x.clear())).contains("embeddings"));
@@ -793,7 +813,7 @@ fn what_does_not_fit_is_refused() {
     assert_eq!(refusal(&kl, &uneven), "listwise_kl: 15 negatives cannot be shared out equally among 8 pairs");
     let wrong = refusal(&kl, &change(&|g| g.targets.as_mut().unwrap()[4] = f64::INFINITY));
     assert_eq!(wrong, "target row 1 (counted from 0) holds inf in column 1");
-    assert!(refusal(&kl, &change(&|g| drop(g.targets.as_mut().unwrap().pop()))).contains("targets"));
+    assert!(refusal(&kl, &change(&|g| g.targets.as_mut().unwrap().truncate(6))).contains("targets"));
     let long = Objective { matryoshka: Some(Matryoshka { dims: vec![9], weights: vec![] }), ..kl.clone() };
     assert!(refusal(&long, &given).contains("prefix of 9"));
     let penalised = Objective { proxy_regularizer: Some(RegularizerConfig::LpNorm(LpNorm::default())), ..kl };
@@ -827,6 +847,11 @@ fn a_run_file_names_every_part() {
 
 #[test]
 fn proxies_start_at_length_one() {
+    let soft_triple = SoftTriple { centers_per_class: 3, ..SoftTriple::default() };
+    let objective = Objective::from(LossConfig::SoftTriple(soft_triple));
+    let ours = objective.initial_proxies::<f64>(4, 7, Key::new(2));
+    assert_eq!(ours, Some(proxy::initial(4, 3, 7, Key::new(2))));
+    assert_eq!(Objective::default().initial_proxies::<f64>(4, 7, Key::new(2)), None);
     let proxies: Vec<f64> = proxy::initial(40, 2, 300, Key::new(5));
     assert_eq!(proxies.len(), 40 * 2 * 300);
     let lengths = proxies.chunks(300).map(|row| row.iter().map(|v| v * v).sum::<f64>());

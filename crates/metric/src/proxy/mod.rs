@@ -10,6 +10,22 @@
 //! times that of a pretrained encoder and no weight decay (the losses divide by the length of a proxy, except
 //! large-margin softmax). Proxies are left out when the model is saved; a checkpoint holds them with their moments.
 //!
+//! ```
+//! use parallax_metric::{Batch, Context, LossConfig, Objective, proxy::ProxyAnchor};
+//! use parallax_random::Key;
+//! let objective = Objective::from(LossConfig::ProxyAnchor(ProxyAnchor::default()));
+//! let mut proxies: Vec<f64> = objective.initial_proxies(2, 3, Key::new(7)).unwrap_or_default();
+//! let x = [1.0, 0.0, 0.1, 0.9, 0.1, 0.0, 0.0, 1.0, 0.2];
+//! let batch = Batch { x: &x, dim: 3, labels: &[0, 0, 1], refs: None };
+//! let value = |proxies: &[f64]| {
+//!     objective.evaluate_with(&batch, &Context { proxies: Some(proxies), ..Context::default() })
+//! };
+//! let first = value(&proxies)?;
+//! proxies.iter_mut().zip(&first.proxy_grad).for_each(|(p, g)| *p -= 0.01 * g);
+//! assert!(value(&proxies)?.value < first.value);
+//! # Ok::<(), parallax_metric::Error>(())
+//! ```
+//!
 //! To add a loss: a file with its parameters, its [`RowLoss`] and its `ProxyRow`, and one line in the list below.
 
 mod arcface;

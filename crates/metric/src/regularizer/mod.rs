@@ -35,6 +35,11 @@ pub trait Regularizer: Sync {
     /// Refuses parameters outside their range, and a number of rows that the penalty is not defined on.
     fn check(&self, rows: usize) -> Result<(), Error>;
 
+    /// An upper bound on the bytes that [`penalty`](Self::penalty) allocates.
+    fn memory_bytes(&self, rows: usize, dim: usize, value_bytes: usize, _threads: usize) -> usize {
+        16 * rows + dim * value_bytes + (16 << 10)
+    }
+
     /// The penalty of `rows × dim` values, without its weight; adds `factor · ∂penalty/∂values` to `gradient`.
     fn penalty<T: Real>(&self, values: &[T], dim: usize, factor: f64, gradient: &mut [T]) -> f64;
 }
@@ -54,6 +59,13 @@ macro_rules! regularizers {
             pub fn check(&self, rows: usize) -> Result<(), Error> {
                 match self {
                     $(Self::$member(member) => check(member, rows),)*
+                }
+            }
+
+            /// An upper bound on the bytes that [`add`](Self::add) allocates for `[rows, dim]` values.
+            pub fn memory_bytes(&self, rows: usize, dim: usize, value_bytes: usize, threads: usize) -> usize {
+                match self {
+                    $(Self::$member(member) => member.memory_bytes(rows, dim, value_bytes, threads),)*
                 }
             }
 

@@ -41,6 +41,12 @@ impl Regularizer for RegularFace {
         Ok(())
     }
 
+    fn memory_bytes(&self, rows: usize, dim: usize, value_bytes: usize, threads: usize) -> usize {
+        // Directions with their norms, slopes, the nearest of each row, and blocks of similarities.
+        let blocks = 2 * threads * BLOCK.min(rows) * rows * value_bytes;
+        rows * (2 * dim + 4) * value_bytes + 40 * rows + blocks + (16 << 10)
+    }
+
     fn penalty<T: Real>(&self, values: &[T], dim: usize, factor: f64, gradient: &mut [T]) -> f64 {
         let frame = Frame::new(values, dim, &DistanceConfig::cosine());
         let rows = frame.rows();

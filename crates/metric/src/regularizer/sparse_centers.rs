@@ -42,6 +42,11 @@ impl Regularizer for SparseCenters {
         require(k >= 2 && rows.is_multiple_of(k), Self::NAME, "centers_per_class", k as f64, must)
     }
 
+    fn memory_bytes(&self, rows: usize, dim: usize, value_bytes: usize, _threads: usize) -> usize {
+        // Directions with their norms, and slopes.
+        rows * (2 * dim + 4) * value_bytes + (16 << 10)
+    }
+
     fn penalty<T: Real>(&self, values: &[T], dim: usize, factor: f64, gradient: &mut [T]) -> f64 {
         let k = self.centers_per_class;
         let frame = Frame::new(values, dim, &DistanceConfig::cosine());
