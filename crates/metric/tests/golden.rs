@@ -9,11 +9,38 @@ use serde_json::{Value, json};
 
 /// Cases whose reference is wrong, and the right value.
 ///
-/// In this one a positive pair of two identical rows has similarity 1 and costs nothing at margin 1. In the reference
-/// the norm's rounding leaves 1.1e-16 for one class of such pairs, which its mean over non-zero pairs then counts: 12
-/// non-zero positive pairs instead of 10.
-const DIFFERENCES: [(&str, f64); 1] =
-    [("contrastive_similarity/cosine/duplicates/53", 0.540_365_993_221_508_4)];
+/// - contrastive: a positive pair of two identical rows has similarity 1 and costs nothing at margin 1. In the reference the
+///   norm's rounding leaves 1.1e-16 for one class of such pairs, which its mean over non-zero pairs then counts: 12
+///   non-zero positive pairs instead of 10.
+/// - smooth_ap: the reference takes the number of items a class for the number of classes, which is right only where the
+///   two are equal, as in the balanced case. In the case of pairs it ranks two classes of six instead of six of two; in the
+///   case of one class it ranks six of one, and what it has of a gradient is the rounding of a sum kept in f32.
+const DIFFERENCES: [(&str, f64); 3] = [
+    ("contrastive_similarity/cosine/duplicates/53", 0.540_365_993_221_508_4),
+    ("smooth_ap/cosine/pairs/203", 0.037_655_416_398_347_69),
+    ("smooth_ap/cosine/one_class/204", 0.0),
+];
+
+/// Cases of miners with equally hard pairs at the edge of the share, of which the reference keeps some by the rounding of
+/// their distances or the order of its selection, and this crate the first in row order.
+const TIES: [&str; 3] =
+    ["hdc/euclidean/ragged/115", "hdc/euclidean/duplicates/113", "hdc/euclidean/duplicates/119"];
+
+/// Euclidean distances of normalised rows, sorted: what must agree where ties are broken differently.
+fn sorted_distances(x: &[f64], dim: usize, pairs: &[Vec<u32>]) -> Vec<f64> {
+    let unit = |i: u32| -> Vec<f64> {
+        let row = &x[i as usize * dim..][..dim];
+        let norm = row.iter().map(|v| v * v).sum::<f64>().sqrt();
+        row.iter().map(|v| v / norm).collect()
+    };
+    let distance = |pair: &Vec<u32>| -> f64 {
+        let squares = unit(pair[0]).into_iter().zip(unit(pair[1])).map(|(a, b)| (a - b) * (a - b));
+        squares.sum::<f64>().sqrt()
+    };
+    let mut all: Vec<f64> = pairs.iter().map(distance).collect();
+    all.sort_by(f64::total_cmp);
+    all
+}
 
 fn golden(name: &str) -> Option<Vec<Value>> {
     let folder = std::env::var_os("PARALLAX_GOLDEN").map_or_else(
@@ -168,6 +195,7 @@ fn miners() {
     let mut ran: BTreeMap<String, usize> = BTreeMap::new();
     let mut missing: BTreeMap<String, usize> = BTreeMap::new();
     let mut failed = Vec::new();
+    let mut ties = 0;
     for case in &cases {
         let name = case["miner"].as_str().expect("a miner");
         let Ok(miner) = serde_json::from_value::<MinerConfig>(tagged(name, &case["params"])) else {
@@ -187,14 +215,26 @@ fn miners() {
         } else {
             let found = objective.mine(&batch).expect("a valid case");
             let pairs = |pairs: &[(u32, u32)]| pairs.iter().map(|p| vec![p.0, p.1]).collect::<Vec<_>>();
-            Some(pairs(&found.positives)) == lists("positive_pairs")
-                && Some(pairs(&found.negatives)) == lists("negative_pairs")
+            let sides = [(&found.positives, "positive_pairs"), (&found.negatives, "negative_pairs")];
+            if TIES.iter().any(|name| case["case"] == *name) {
+                ties += 1;
+                sides.into_iter().all(|(found, field)| {
+                    let found = sorted_distances(&x, dim, &pairs(found));
+                    let wanted = sorted_distances(&x, dim, &lists(field).expect("pairs"));
+                    found.len() == wanted.len()
+                        && found.iter().zip(&wanted).all(|(a, b)| (a - b).abs() < 1e-12)
+                })
+            } else {
+                sides.into_iter().all(|(found, field)| Some(pairs(found)) == lists(field))
+            }
         };
         if !right {
             failed.push(case["case"].to_string());
         }
         *ran.entry(name.into()).or_default() += 1;
     }
+    println!("ties broken differently: {TIES:?}");
+    assert_eq!(ties, TIES.len());
     println!("miners: {ran:?}; not in this crate: {missing:?}");
     assert!(failed.is_empty(), "{}", failed.join("\n"));
     for (name, count) in MINERS {
