@@ -14,7 +14,9 @@ mod distance;
 mod engine;
 mod error;
 mod frame;
+mod grad_cache;
 pub mod loss;
+mod memory;
 pub mod miner;
 mod objective;
 mod reducer;
@@ -22,12 +24,15 @@ mod relation;
 mod row;
 mod tiling;
 mod triplets;
+mod weights;
 
 pub use batch::{Batch, Layout, Refs};
 pub use context::{Context, Teacher};
 pub use distance::{Cosine, DistanceConfig, Dot, Hamming, Lp, Snr, SquaredEuclidean};
 pub use error::Error;
+pub use grad_cache::{ChunkedBatch, grad_cache};
 pub use loss::LossConfig;
+pub use memory::{CrossBatchMemory, Memory};
 pub use miner::MinerConfig;
 pub use objective::{
     ChannelStats, Evaluated, MinedPairs, MinedTriplets, Objective, ObjectiveStats, evaluate_loss,
@@ -37,5 +42,6 @@ pub use reducer::{
 };
 pub use relation::{Own, Screen};
 pub use row::{Elements, MAX_CHANNELS, Mate, Pairs, Row, RowLoss, SPREAD, Slopes, Stat};
-pub use tiling::{TILE_BYTES, Tiling, memory_bytes};
+pub use tiling::{Shape, TILE_BYTES, Tiling, memory_bytes};
 pub use triplets::Triplets;
+pub use weights::{PairWeight, pair_weights};

@@ -14,6 +14,7 @@ use crate::miner::MinerConfig;
 use crate::reducer::ReducerConfig;
 use crate::relation::{Own, Screen};
 use crate::row::{AnyLoss, Pairs, RowLoss};
+use crate::tiling::{Extra, Shape};
 
 /// What training minimises.
 ///
@@ -244,6 +245,24 @@ impl Objective {
         }
         forth.stats.add(&back.stats);
         Ok(forth)
+    }
+
+    /// An upper bound on the bytes that an evaluation on a batch of this shape allocates, its result included: that of
+    /// [`memory_bytes`](crate::memory_bytes), which is linear in the batch, and what this loss and this miner need beside it.
+    ///
+    /// A swapped triplet loss holds the rows of a class (`threads · class · R`), and so does a miner that lists triplets;
+    /// `uniform_histogram` holds a count for each row and bin.
+    pub fn memory_bytes(&self, shape: &Shape) -> usize {
+        struct Needs;
+        impl Visitor for Needs {
+            type Out = Extra;
+            fn row<L: RowLoss>(self, loss: &L) -> Extra {
+                Extra { passes: L::PASSES, mates: loss.mates(), ..Extra::default() }
+            }
+        }
+        let loss = self.loss.visit(Needs);
+        let miner = self.miner.as_ref().map_or(Extra::default(), MinerConfig::needs);
+        Extra { passes: loss.passes, mates: loss.mates, ..miner }.bytes(shape)
     }
 
     /// The pairs of a batch that reach the loss: those that the miner keeps, or all. From a miner of triplets, the pairs
