@@ -128,6 +128,9 @@ impl<T: Real> Scratch<T> {
     }
 }
 
+/// A row with the slopes of its positives, of its negatives, and of other columns.
+type Opened<'s, T> = (Row<'s, T>, &'s mut [T], &'s mut [T], &'s mut Vec<(u32, T)>);
+
 /// What a loss is run with: its parameters and what earlier passes left.
 struct Run<'a, T: Real> {
     loss: &'a dyn AnyLoss<T>,
@@ -493,7 +496,7 @@ impl<T: Real> Problem<'_, T> {
         values: &'s [T],
         scratch: &'s mut Scratch<T>,
         mates: &'s [Mate<T>],
-    ) -> (Row<'s, T>, &'s mut [T], &'s mut [T], &'s mut Vec<(u32, T)>) {
+    ) -> Opened<'s, T> {
         let (positive_columns, positives, positive_slopes) = scratch.positives.open();
         let (negative_columns, negatives, negative_slopes) = scratch.negatives.open();
         let row = Row {
@@ -703,7 +706,7 @@ impl<T: Real> Problem<'_, T> {
                     near.push(NearPair { row: i, column: c as usize, q });
                 }
             } else {
-                s[c as usize] = s[c as usize] - q;
+                s[c as usize] -= q;
                 own += q;
             }
         };

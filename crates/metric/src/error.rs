@@ -154,6 +154,12 @@ pub enum Error {
         /// Name of the loss.
         loss: &'static str,
     },
+    /// The weights of pairs were asked of a loss that is not stated as a row of pairs.
+    #[error("{loss} is not stated as one anchor's row of pairs")]
+    NoRow {
+        /// Name of the loss.
+        loss: &'static str,
+    },
     /// The objective regularises proxies and its loss has none.
     #[error("proxy_regularizer: the loss has no proxies")]
     NoProxies,

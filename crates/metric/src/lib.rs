@@ -20,8 +20,10 @@ mod distance;
 mod engine;
 mod error;
 mod frame;
+mod grad_cache;
 pub mod loss;
 mod matryoshka;
+mod memory;
 pub mod miner;
 mod objective;
 mod parts;
@@ -33,23 +35,27 @@ mod row;
 pub mod scored;
 mod tiling;
 mod triplets;
+mod weights;
 
 pub use batch::{Batch, Layout, Refs};
 pub use context::{Context, Teacher};
 pub use distance::{Cosine, DistanceConfig, Dot, Hamming, Lp, Snr, SquaredEuclidean};
 pub use error::Error;
+pub use grad_cache::{ChunkedBatch, grad_cache};
 pub use loss::{LossConfig, Wants};
 pub use matryoshka::Matryoshka;
+pub use memory::{CrossBatchMemory, Memory};
 pub use miner::MinerConfig;
 pub use objective::{
     ChannelStats, Evaluated, MinedPairs, MinedTriplets, Objective, ObjectiveStats, evaluate_loss,
 };
-pub use parts::{Parts, Shape};
+pub use parts::Parts;
 pub use reducer::{
     AvgNonZero, ClassWeighted, Divisor, Mean, PerAnchor, Range, ReducerConfig, Sum, Threshold,
 };
 pub use regularizer::RegularizerConfig;
 pub use relation::{Own, Screen};
 pub use row::{Elements, MAX_CHANNELS, Mate, Pairs, Row, RowLoss, SPREAD, Slopes, Stat};
-pub use tiling::{TILE_BYTES, Tiling, memory_bytes};
+pub use tiling::{Shape, TILE_BYTES, Tiling, memory_bytes};
 pub use triplets::Triplets;
+pub use weights::{PairWeight, pair_weights};

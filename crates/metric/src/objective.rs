@@ -14,14 +14,14 @@ use crate::error::Error;
 use crate::loss::{LossConfig, MultiSimilarity, MultipleNegativesRanking, Visitor, Wants};
 use crate::matryoshka::Matryoshka;
 use crate::miner::MinerConfig;
-use crate::parts::{Parts, Shape};
+use crate::parts::Parts;
 use crate::proxy::{self, ProxyLoss, evaluate_proxy_loss};
 use crate::reducer::ReducerConfig;
 use crate::regularizer::RegularizerConfig;
 use crate::relation::{Own, Screen};
 use crate::row::{AnyLoss, Pairs, RowLoss};
 use crate::scored::{ScoredLoss, evaluate_scored_loss};
-use crate::tiling::memory_bytes;
+use crate::tiling::{Extra, Shape};
 
 /// What training minimises.
 ///
@@ -178,16 +178,21 @@ impl Objective {
         self.wants().proxies.map(|per_class| proxy::initial(classes, per_class, dim, key))
     }
 
-    /// Bytes that an evaluation of this size allocates at most, its result included.
+    /// An upper bound on the bytes that an evaluation on a batch of this shape allocates, its result included.
+    ///
+    /// For a row loss that is [`memory_bytes`](crate::memory_bytes), which is linear in the batch, and what this loss and this
+    /// miner need beside it. A swapped triplet loss holds the rows of a class (`threads · class · R`), and so does a miner that
+    /// lists triplets; `uniform_histogram` holds a count for each row and bin. For [`dense`](crate::dense) losses see there.
     pub fn memory_bytes(&self, shape: &Shape) -> usize {
         let Shape { anchors, references, proxies, dim, value_bytes, threads, .. } = *shape;
+        let miner = self.miner.as_ref().map_or(Extra::default(), MinerConfig::needs);
         let loss = match &self.matryoshka {
-            None => self.loss.visit(Memory(shape)),
+            None => self.loss.visit(Bytes { shape, miner }),
             Some(matryoshka) => {
                 // The copies of one prefix, and the gradients of all.
                 let longest = matryoshka.dims.iter().copied().max().unwrap_or(0);
                 let copies = (anchors + references + proxies) * (longest + dim) * value_bytes;
-                self.loss.visit(Memory(&Shape { dim: longest, ..*shape })) + copies
+                self.loss.visit(Bytes { shape: &Shape { dim: longest, ..*shape }, miner }) + copies
             }
         };
         let penalty = |config: &Option<RegularizerConfig>, rows: usize| {
@@ -431,27 +436,37 @@ impl Visitor for CheckParts<'_> {
     }
 }
 
-/// The memory of a loss.
-struct Memory<'a>(&'a Shape);
+/// The memory of a loss with a miner.
+struct Bytes<'a> {
+    shape: &'a Shape,
+    miner: Extra,
+}
 
-impl Visitor for Memory<'_> {
+impl Bytes<'_> {
+    /// What the miner adds to a loss that runs on the row engine with `references`.
+    fn mining(&self, references: usize) -> usize {
+        let shape = Shape { references, ..*self.shape };
+        self.miner.bytes(&shape) - Extra::default().bytes(&shape)
+    }
+}
+
+impl Visitor for Bytes<'_> {
     type Out = usize;
 
-    fn row<L: RowLoss>(self, _loss: &L) -> usize {
-        let Shape { anchors, references, dim, value_bytes, tile_bytes, threads, .. } = *self.0;
-        memory_bytes(anchors, references, dim, value_bytes, tile_bytes, threads)
+    fn row<L: RowLoss>(self, loss: &L) -> usize {
+        Extra { passes: L::PASSES, mates: loss.mates(), ..self.miner }.bytes(self.shape)
     }
 
     fn proxy<L: ProxyLoss>(self, loss: &L) -> usize {
-        loss.memory_bytes(self.0)
+        loss.memory_bytes(self.shape) + self.mining(self.shape.proxies.max(self.shape.anchors))
     }
 
     fn dense<L: DenseLoss>(self, loss: &L) -> usize {
-        loss.memory_bytes(self.0)
+        loss.memory_bytes(self.shape) + self.mining(self.shape.references)
     }
 
     fn scored<L: ScoredLoss>(self, loss: &L) -> usize {
-        loss.memory_bytes(self.0)
+        loss.memory_bytes(self.shape)
     }
 }
 

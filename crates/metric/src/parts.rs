@@ -1,4 +1,4 @@
-//! What a loss is put together with, and how large an evaluation is.
+//! What a loss is put together with.
 
 use crate::distance::DistanceConfig;
 use crate::error::Error;
@@ -36,25 +36,4 @@ impl Parts<'_> {
         let mean = *self.reducer == ReducerConfig::mean();
         if mean { Ok(()) } else { Err(Error::Unused { loss, part: "reducer" }) }
     }
-}
-
-/// How large an evaluation is, to say how much memory it takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shape {
-    /// Rows of the batch.
-    pub anchors: usize,
-    /// Rows of the reference set; those of the batch where it is compared with itself.
-    pub references: usize,
-    /// Rows of the proxies; 0 without.
-    pub proxies: usize,
-    /// Rows of the largest class.
-    pub per_class: usize,
-    /// Dimensions of an embedding.
-    pub dim: usize,
-    /// Bytes of a value: 4 or 8.
-    pub value_bytes: usize,
-    /// Bytes of a tile of similarities.
-    pub tile_bytes: usize,
-    /// Threads at work.
-    pub threads: usize,
 }

@@ -11,7 +11,8 @@ use parallax_metric::regularizer::{LpNorm, RegularFace, RegularizerConfig, Spars
 use parallax_metric::scored::{Angle, Cosent, CosineMse, ListwiseKl, MarginMse, Targets};
 use parallax_metric::{
     Batch, ClassWeighted, Context, DistanceConfig, Dot, Error, Evaluated, LossConfig, Lp, Matryoshka,
-    MinerConfig, Objective, Own, ReducerConfig, Refs, Shape, SquaredEuclidean, TILE_BYTES, miner,
+    MinerConfig, Objective, Own, PerAnchor, ReducerConfig, Refs, Shape, SquaredEuclidean, TILE_BYTES,
+    Threshold, miner,
 };
 use parallax_random::Key;
 
@@ -274,7 +275,7 @@ mod formulas {
                     let members = (0..n).filter(|&i| (y[i] == j) == of);
                     // A margin on a distance stands on the other side of it.
                     let margin = if distance.larger_is_nearer() { l.margin } else { -l.margin };
-                    let exponent = |i: usize| l.alpha * (sign * s(i, j) + if of { margin } else { margin });
+                    let exponent = |i: usize| l.alpha * (sign * s(i, j) + margin);
                     members.map(|i| exponent(i).exp()).sum::<f64>().ln_1p()
                 };
                 let present = (0..w.len()).filter(|j| y.contains(j));
@@ -743,14 +744,14 @@ fn memory_stays_below_its_formula() {
             anchors: b,
             references: given.r.as_ref().map_or(b, |(r, _)| rows(r)),
             proxies: given.proxies.as_ref().map_or(0, rows),
-            per_class: b / classes,
+            largest_class: b / classes,
             dim,
             value_bytes: 4,
             tile_bytes,
             threads,
         });
         assert!(peak <= bound, "{peak} of {bound}: {objective:?}");
-        assert!(bound <= 8 * peak, "loose: {peak} of {bound}: {objective:?}");
+        assert!(bound <= 16 * peak, "loose: {peak} of {bound}: {objective:?}");
     }
 }
 

@@ -9,25 +9,55 @@ use serde_json::{Value, json};
 
 /// Cases whose reference is wrong, and the right value.
 ///
-/// In this one a positive pair of two identical rows has similarity 1 and costs nothing at margin 1. In the reference
-/// the norm's rounding leaves 1.1e-16 for one class of such pairs, which its mean over non-zero pairs then counts: 12
-/// non-zero positive pairs instead of 10.
-const DIFFERENCES: [(&str, f64); 1] =
-    [("contrastive_similarity/cosine/duplicates/53", 0.540_365_993_221_508_4)];
+/// - contrastive: a positive pair of two identical rows has similarity 1 and costs nothing at margin 1. In the reference the
+///   norm's rounding leaves 1.1e-16 for one class of such pairs, which its mean over non-zero pairs then counts: 12
+///   non-zero positive pairs instead of 10.
+/// - smooth_ap: the reference takes the number of items a class for the number of classes, which is right only where the
+///   two are equal, as in the balanced case. In the case of pairs it ranks two classes of six instead of six of two; in the
+///   case of one class it ranks six of one, and what it has of a gradient is the rounding of a sum kept in f32.
+const DIFFERENCES: [(&str, f64); 3] = [
+    ("contrastive_similarity/cosine/duplicates/53", 0.540_365_993_221_508_4),
+    ("smooth_ap/cosine/pairs/203", 0.037_655_416_398_347_69),
+    ("smooth_ap/cosine/one_class/204", 0.0),
+];
 
-fn golden(name: &str) -> Option<Vec<Value>> {
+/// Cases of miners with equally hard pairs at the edge of the share, of which the reference keeps some by the rounding of
+/// their distances or the order of its selection, and this crate the first in row order.
+const TIES: [&str; 3] =
+    ["hdc/euclidean/ragged/115", "hdc/euclidean/duplicates/113", "hdc/euclidean/duplicates/119"];
+
+/// Euclidean distances of normalised rows, sorted: what must agree where ties are broken differently.
+fn sorted_distances(x: &[f64], dim: usize, pairs: &[Vec<u32>]) -> Vec<f64> {
+    let unit = |i: u32| -> Vec<f64> {
+        let row = &x[i as usize * dim..][..dim];
+        let norm = row.iter().map(|v| v * v).sum::<f64>().sqrt();
+        row.iter().map(|v| v / norm).collect()
+    };
+    let distance = |pair: &Vec<u32>| -> f64 {
+        let squares = unit(pair[0]).into_iter().zip(unit(pair[1])).map(|(a, b)| (a - b) * (a - b));
+        squares.sum::<f64>().sqrt()
+    };
+    let mut all: Vec<f64> = pairs.iter().map(distance).collect();
+    all.sort_by(f64::total_cmp);
+    all
+}
+
+/// The cases of a file, and whether they are the large set.
+fn golden(name: &str) -> (Vec<Value>, bool) {
     let folder = std::env::var_os("PARALLAX_GOLDEN").map_or_else(
         || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/golden")),
         PathBuf::from,
     );
-    let path = folder.join(name);
-    if !path.exists() {
-        println!("skipped: {} is not there", path.display());
-        return None;
-    }
+    let large = folder.join(name).exists();
+    let path = if large {
+        folder.join(name)
+    } else {
+        println!("{} is not there; the small set in its place", folder.join(name).display());
+        PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/small")).join(name)
+    };
     let text = std::fs::read_to_string(&path).expect("a readable file");
     let file: Value = serde_json::from_str(&text).expect("valid JSON");
-    Some(file["cases"].as_array().expect("cases").clone())
+    (file["cases"].as_array().expect("cases").clone(), large)
 }
 
 fn matrix<T: Real>(value: &Value) -> (Vec<T>, usize) {
@@ -140,7 +170,7 @@ const MINERS: [(&str, usize); 7] = [
 
 #[test]
 fn losses() {
-    let Some(cases) = golden("losses.json") else { return };
+    let (cases, large) = golden("losses.json");
     let mut ran: BTreeMap<String, (usize, f64, f64)> = BTreeMap::new();
     let mut missing: BTreeMap<String, usize> = BTreeMap::new();
     let mut failed = Vec::new();
@@ -174,6 +204,10 @@ fn losses() {
     println!("where the reference is wrong: {differences:?}");
     println!("not in this crate: {missing:?}");
     assert!(failed.is_empty(), "{}", failed.join("\n"));
+    if !large {
+        assert!(ran.len() > 20 && missing.is_empty());
+        return;
+    }
     assert_eq!(differences.len(), DIFFERENCES.len());
     for (name, count) in LOSSES {
         assert_eq!(ran.get(name).map_or(0, |r| r.0), count, "every case of {name} ran");
@@ -184,10 +218,11 @@ fn losses() {
 
 #[test]
 fn miners() {
-    let Some(cases) = golden("miners.json") else { return };
+    let (cases, large) = golden("miners.json");
     let mut ran: BTreeMap<String, usize> = BTreeMap::new();
     let mut missing: BTreeMap<String, usize> = BTreeMap::new();
     let mut failed = Vec::new();
+    let mut ties = 0;
     for case in &cases {
         let name = case["miner"].as_str().expect("a miner");
         let Ok(miner) = serde_json::from_value::<MinerConfig>(tagged(name, &case["params"])) else {
@@ -207,16 +242,32 @@ fn miners() {
         } else {
             let found = objective.mine(&batch).expect("a valid case");
             let pairs = |pairs: &[(u32, u32)]| pairs.iter().map(|p| vec![p.0, p.1]).collect::<Vec<_>>();
-            Some(pairs(&found.positives)) == lists("positive_pairs")
-                && Some(pairs(&found.negatives)) == lists("negative_pairs")
+            let sides = [(&found.positives, "positive_pairs"), (&found.negatives, "negative_pairs")];
+            if TIES.iter().any(|name| case["case"] == *name) {
+                ties += 1;
+                sides.into_iter().all(|(found, field)| {
+                    let found = sorted_distances(&x, dim, &pairs(found));
+                    let wanted = sorted_distances(&x, dim, &lists(field).expect("pairs"));
+                    found.len() == wanted.len()
+                        && found.iter().zip(&wanted).all(|(a, b)| (a - b).abs() < 1e-12)
+                })
+            } else {
+                sides.into_iter().all(|(found, field)| Some(pairs(found)) == lists(field))
+            }
         };
         if !right {
             failed.push(case["case"].to_string());
         }
         *ran.entry(name.into()).or_default() += 1;
     }
+    println!("ties broken differently: {ties}");
     println!("miners: {ran:?}; not in this crate: {missing:?}");
     assert!(failed.is_empty(), "{}", failed.join("\n"));
+    if !large {
+        assert!(ran.len() == MINERS.len() && missing.is_empty());
+        return;
+    }
+    assert_eq!(ties, TIES.len());
     for (name, count) in MINERS {
         assert_eq!(ran.get(name), Some(&count), "every case of {name} ran");
     }

@@ -12,10 +12,10 @@ use crate::error::{Error, require};
 use crate::frame::Frame;
 use crate::loss::softmax::log_sum_exp;
 use crate::objective::{Evaluated, evaluate_row};
-use crate::parts::{Parts, Shape};
+use crate::parts::Parts;
 use crate::proxy::Needs;
 use crate::row::{Row, RowLoss, Slopes};
-use crate::tiling::memory_bytes;
+use crate::tiling::{Extra, Shape};
 
 /// `log(1 + Σ_N exp( 4 tan²α (â + p̂)·n − 2 (1 + tan²α) â·p̂ ))` for each positive pair, over the negatives of its class, with
 /// normalised `â` and `p̂`: one element a positive pair.
@@ -101,12 +101,10 @@ impl DenseLoss for Angular {
     }
 
     fn memory_bytes(&self, shape: &Shape) -> usize {
-        let Shape { anchors, per_class, dim, value_bytes, tile_bytes, threads, .. } = *shape;
-        // The rows of an anchor's positives with the columns of their pairs, exponents and weights of a row; directions and
-        // lengths.
-        let mates = 2 * threads * (per_class + 1) * anchors * (2 * value_bytes + 4);
+        let Shape { anchors, dim, value_bytes, .. } = *shape;
+        // Directions and lengths; the slopes of lengths.
         let sides = anchors * (dim * value_bytes + 6 * 8);
-        memory_bytes(anchors, anchors, dim, value_bytes, tile_bytes, threads) + mates + sides
+        Extra { mates: true, ..Extra::default() }.bytes(shape) + sides
     }
 }
 

@@ -11,11 +11,11 @@ use crate::batch::Batch;
 use crate::context::Context;
 use crate::error::{Error, require};
 use crate::objective::{Evaluated, evaluate_row};
-use crate::parts::{Parts, Shape};
+use crate::parts::Parts;
 use crate::proxy::Needs;
 use crate::reducer::ReducerConfig;
 use crate::row::{Pairs, Row, RowLoss, Slopes, Stat};
-use crate::tiling::memory_bytes;
+use crate::tiling::{Extra, Shape};
 
 /// `Σ_r h⁻_r Σ_{q ≤ r} h⁺_q`: the probability that a random negative pair is more similar than a random positive pair, from
 /// the histograms `h` of their cosines, in which a pair is shared linearly between the two nearest of `n_bins + 1` nodes
@@ -64,9 +64,8 @@ impl DenseLoss for Histogram {
     }
 
     fn memory_bytes(&self, shape: &Shape) -> usize {
-        let Shape { anchors, references, dim, value_bytes, tile_bytes, threads, .. } = *shape;
-        let counts = anchors * (size_of::<OnceLock<Counts>>() + 2 * (self.n_bins + 1) * size_of::<f64>());
-        memory_bytes(anchors, references, dim, value_bytes, tile_bytes, threads) + counts
+        let counts = size_of::<OnceLock<Counts>>() + 2 * (self.n_bins + 1) * size_of::<f64>();
+        Extra { passes: Counting::PASSES, per_row: counts, ..Extra::default() }.bytes(shape)
     }
 }
 

@@ -11,8 +11,9 @@ use crate::distance::DistanceConfig;
 use crate::error::{Error, require};
 use crate::frame::Frame;
 use crate::objective::{ChannelStats, Evaluated, ObjectiveStats, finite};
-use crate::parts::{Parts, Shape};
+use crate::parts::Parts;
 use crate::proxy::{Needs, ProxyLoss};
+use crate::tiling::Shape;
 
 /// Inverse temperature of the affinities, as in the reference implementation.
 const SHARPNESS: f64 = 2.0;

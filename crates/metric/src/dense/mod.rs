@@ -33,8 +33,9 @@ use crate::context::Context;
 use crate::distance::DistanceConfig;
 use crate::error::Error;
 use crate::objective::Evaluated;
-use crate::parts::{Parts, Shape};
+use crate::parts::Parts;
 use crate::reducer::ReducerConfig;
+use crate::tiling::Shape;
 
 /// A loss on a batch as a whole.
 pub trait DenseLoss: Sync {

@@ -11,10 +11,10 @@ use crate::distance::{DistanceConfig, Dot};
 use crate::error::Error;
 use crate::loss::softmax::{log_sum_exp, softplus};
 use crate::objective::{Evaluated, evaluate_row};
-use crate::parts::{Parts, Shape};
+use crate::parts::Parts;
 use crate::relation::Own;
 use crate::row::{Row, RowLoss, Slopes};
-use crate::tiling::memory_bytes;
+use crate::tiling::{Extra, Shape};
 
 /// `−log( e^(a_c·p_c) / Σ_k e^(a_c·p_k) )`, one element a class with at least two members, whose first is the anchor `a_c` and
 /// whose second the positive `p_c`; a distance enters with its sign turned. It has no parameter.
@@ -80,11 +80,11 @@ impl DenseLoss for NPairs {
     }
 
     fn memory_bytes(&self, shape: &Shape) -> usize {
-        let Shape { anchors, dim, value_bytes, tile_bytes, threads, .. } = *shape;
+        let Shape { anchors, dim, value_bytes, .. } = *shape;
         // At most half as many classes as rows have a pair; both ends are copied, and the gradient is scattered.
         let classes = anchors / 2;
         let copies = (2 * classes + anchors) * dim * value_bytes + 24 * anchors;
-        memory_bytes(classes, classes, dim, value_bytes, tile_bytes, threads) + copies
+        Extra::default().bytes(&Shape { anchors: classes, references: classes, ..*shape }) + copies
     }
 }
 

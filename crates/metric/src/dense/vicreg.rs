@@ -11,7 +11,8 @@ use crate::context::Context;
 use crate::distance::{DistanceConfig, Dot};
 use crate::error::{Error, require};
 use crate::objective::{ChannelStats, Evaluated, ObjectiveStats, finite};
-use crate::parts::{Parts, Shape};
+use crate::parts::Parts;
+use crate::tiling::Shape;
 
 /// Rows, or columns of the covariance, that a thread works on at once.
 const BLOCK: usize = 64;

@@ -40,13 +40,13 @@ impl RowLoss for Instance {
     }
 
     fn row<T: Real>(&self, row: &Row<'_, T>, slopes: &mut Slopes<'_, T>) {
+        if !row.columns_are_rows() && row.positives.is_empty() {
+            return;
+        }
         let scale = row.sign() * T::of(self.gamma);
         let positive = log_sum_exp(row.positives, scale, T::ZERO, false, slopes.positives);
         let negative = log_sum_exp(row.negatives, scale, T::ZERO, false, slopes.negatives);
         if !row.columns_are_rows() {
-            if row.positives.is_empty() {
-                return;
-            }
             let (value, wrong) = softplus(negative - positive);
             let weight = scale * slopes.element(0, value) * wrong;
             slopes.positives.iter_mut().for_each(|d| *d *= -weight);

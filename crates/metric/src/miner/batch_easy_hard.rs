@@ -72,20 +72,16 @@ impl RowMiner for BatchEasyHard {
     fn check(&self) -> Result<(), Error> {
         use Strategy::{All, Semihard};
         let (p, n) = (self.pos_strategy, self.neg_strategy);
-        let fits = !matches!((p, n), (Semihard, Semihard | All) | (All, Semihard));
-        let must = "combined with `hard` or `easy` where it is `semihard`";
-        require(fits, "batch_easy_hard miner", "neg_strategy", f64::NAN, must)?;
+        if matches!((p, n), (Semihard, Semihard | All) | (All, Semihard)) {
+            let must = "a strategy `semihard` needs the other strategy to be `hard` or `easy`";
+            return Err(Error::Combination { component: "batch_easy_hard miner", must });
+        }
         let ranges =
             [("allowed_pos_range", self.allowed_pos_range), ("allowed_neg_range", self.allowed_neg_range)];
         for (field, range) in ranges {
             let [low, high] = range.unwrap_or([0.0, 0.0]);
-            require(
-                low <= high,
-                "batch_easy_hard miner",
-                field,
-                low,
-                "at most the second number of the range",
-            )?;
+            let must = "at most the second number of the range";
+            require(low <= high, "batch_easy_hard miner", field, low, must)?;
         }
         Ok(())
     }

@@ -32,6 +32,7 @@ use crate::engine::Problem;
 use crate::error::Error;
 use crate::frame::Frame;
 use crate::relation::Candidates;
+use crate::tiling::Extra;
 use crate::triplets::Chosen;
 
 /// What a miner sees beside the row's pairs.
@@ -126,6 +127,22 @@ macro_rules! miners {
             }
         }
     };
+}
+
+impl MinerConfig {
+    /// What the miner needs beside the row engine.
+    pub(crate) fn needs(&self) -> Extra {
+        match self {
+            Self::Hdc(_) => Extra { per_row: 8, per_tile_row: 2200, ..Extra::default() },
+            Self::UniformHistogram(miner) => {
+                let bins = 8 * miner.num_bins;
+                let drawn = 12 * miner.num_bins * (miner.pos_per_bin + miner.neg_per_bin);
+                Extra { per_row: 2 * bins + 96, per_tile_row: bins + 2 * drawn + 96, ..Extra::default() }
+            }
+            Self::Angular(_) => Extra { listed: 16, ..Extra::default() },
+            _ => Extra::default(),
+        }
+    }
 }
 
 miners! {

@@ -1,7 +1,7 @@
 //! Losses between embeddings and learnable proxies of their classes.
 //!
 //! Nearly all of them are row losses whose references are the proxies ([`ProxyRow`]), so distances, miners, reducers,
-//! tiles and threads are the engine's: memory is `O(tile + B·D + P·D)` for `P` proxies, as [`memory_bytes`] says. Proxy-Anchor
+//! tiles and threads are the engine's: memory is `O(tile + B·D + P·D)` for `P` proxies, as [`memory_bytes`](crate::memory_bytes) says. Proxy-Anchor
 //! turns the sides: a row is a proxy's and the embeddings are its references.
 //!
 //! # Training proxies
@@ -62,11 +62,11 @@ use crate::context::Context;
 use crate::distance::{DistanceConfig, Dot};
 use crate::error::Error;
 use crate::objective::{Evaluated, check_classes, evaluate_row};
-use crate::parts::{Parts, Shape};
+use crate::parts::Parts;
 use crate::reducer::ReducerConfig;
 use crate::relation::Own;
 use crate::row::RowLoss;
-use crate::tiling::memory_bytes;
+use crate::tiling::{Extra, Shape};
 
 /// Which distances a loss is defined on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -220,12 +220,9 @@ impl<L: ProxyRow> ProxyLoss for L {
     }
 }
 
-/// The memory of a row loss of `rows` against `columns`, with the labels of the proxies and, for a loss that pools the
-/// proxies of a class, the pooled row of each thread.
+/// The memory of a row loss of `rows` against `columns`, with the labels of the proxies.
 fn row_memory(rows: usize, columns: usize, shape: &Shape) -> usize {
-    let Shape { proxies, dim, value_bytes, tile_bytes, threads, .. } = *shape;
-    let pooled = 4 * threads * proxies * value_bytes;
-    memory_bytes(rows, columns, dim, value_bytes, tile_bytes, threads) + 4 * proxies + pooled
+    Extra::default().bytes(&Shape { anchors: rows, references: columns, ..*shape }) + 4 * shape.proxies
 }
 
 /// Evaluates a loss between a batch and the proxies in the context.

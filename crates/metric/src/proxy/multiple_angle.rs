@@ -15,9 +15,10 @@ use crate::distance::{DistanceConfig, Dot};
 use crate::error::{Error, require};
 use crate::frame::Frame;
 use crate::objective::{Evaluated, evaluate_row};
-use crate::parts::{Parts, Shape};
+use crate::parts::Parts;
 use crate::relation::Own;
 use crate::row::{Row, RowLoss, Slopes};
+use crate::tiling::Shape;
 
 /// Largest margin: the polynomial in the cosine has this degree.
 const LARGEST_MARGIN: usize = 64;

@@ -9,7 +9,8 @@ use crate::batch::Batch;
 use crate::context::Context;
 use crate::error::Error;
 use crate::objective::Evaluated;
-use crate::parts::{Parts, Shape};
+use crate::parts::Parts;
+use crate::tiling::Shape;
 
 /// `−log( e^z / (e^z + Σ_{j≠y} e^(c·‖x‖ cos θ_j)) )` with `z = c·‖x‖·ψ(θ_y)`, one element an anchor, where
 /// `ψ(θ) = (−1)^k cos(mθ) − 2k` for `θ` in `[kπ/m, (k+1)π/m]`. The anchor keeps its length, proxies do not.

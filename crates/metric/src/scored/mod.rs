@@ -33,8 +33,9 @@ use crate::distance::DistanceConfig;
 use crate::error::Error;
 use crate::frame::Frame;
 use crate::objective::{ChannelStats, Evaluated, ObjectiveStats, finite};
-use crate::parts::{Parts, Shape};
+use crate::parts::Parts;
 use crate::proxy::Needs;
+use crate::tiling::Shape;
 
 /// What the targets of a [`ScoredLoss`] are of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

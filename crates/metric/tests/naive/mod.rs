@@ -4,7 +4,7 @@ use parallax_metric::miner::{Strategy, TripletKind};
 use parallax_metric::{Batch, DistanceConfig, LossConfig, MinerConfig, Objective, Own, ReducerConfig};
 
 /// The distance by its definition.
-pub fn distance(config: &DistanceConfig, a: &[f64], b: &[f64]) -> f64 {
+pub(crate) fn distance(config: &DistanceConfig, a: &[f64], b: &[f64]) -> f64 {
     let unit = |v: &[f64], p: f64| -> Vec<f64> {
         let norm = v.iter().map(|v| v.abs().powf(p)).sum::<f64>().powf(1.0 / p);
         v.iter().map(|v| v / norm).collect()
@@ -37,18 +37,18 @@ pub fn distance(config: &DistanceConfig, a: &[f64], b: &[f64]) -> f64 {
 
 /// One anchor: columns of its pairs, and its triplets.
 #[derive(Clone, Default)]
-pub struct Line {
-    pub positives: Vec<usize>,
-    pub negatives: Vec<usize>,
-    pub triplets: Vec<(usize, usize)>,
+pub(crate) struct Line {
+    pub(crate) positives: Vec<usize>,
+    pub(crate) negatives: Vec<usize>,
+    pub(crate) triplets: Vec<(usize, usize)>,
 }
 
 /// A batch as a table: nearness of every pair, larger is nearer whatever the distance, and the relations.
-pub struct Table {
-    pub near: Vec<Vec<f64>>,
-    pub lines: Vec<Line>,
+pub(crate) struct Table {
+    pub(crate) near: Vec<Vec<f64>>,
+    pub(crate) lines: Vec<Line>,
     /// Whether columns are rows of the batch.
-    pub itself: bool,
+    pub(crate) itself: bool,
     own: Vec<Option<usize>>,
     classes: Vec<u32>,
     labels: Vec<u32>,
@@ -57,7 +57,7 @@ pub struct Table {
 }
 
 /// The table of a batch, mined.
-pub fn table(objective: &Objective, batch: &Batch<'_, f64>) -> Table {
+pub(crate) fn table(objective: &Objective, batch: &Batch<'_, f64>) -> Table {
     let config = objective.distance();
     let sign = if config.larger_is_nearer() { 1.0 } else { -1.0 };
     let (r, columns, own) = batch
@@ -244,7 +244,7 @@ fn choose(
 type Element = (usize, usize, f64);
 
 /// The objective by its definition. What a loss treats as constant is taken from `frozen`.
-pub fn value(objective: &Objective, batch: &Batch<'_, f64>, frozen: &Batch<'_, f64>) -> f64 {
+pub(crate) fn value(objective: &Objective, batch: &Batch<'_, f64>, frozen: &Batch<'_, f64>) -> f64 {
     let table = table(objective, batch);
     let constants = self::table(objective, frozen);
     let (elements, divisor) = elements(objective, &table, &constants);
@@ -295,7 +295,13 @@ fn reduce(config: &ReducerConfig, elements: &[&Element], divisor: Option<f64>, t
 
 fn log_sum_exp(terms: impl Iterator<Item = f64>) -> Option<f64> {
     let terms: Vec<f64> = terms.collect();
-    (!terms.is_empty()).then(|| terms.iter().map(|t| t.exp()).sum::<f64>().ln())
+    let top = terms.iter().copied().reduce(f64::max)?;
+    Some(top + terms.iter().map(|t| (t - top).exp()).sum::<f64>().ln())
+}
+
+/// `log(1 + eᵘ)`.
+fn log_one_plus_exp(u: f64) -> f64 {
+    if u > 30.0 { u + (-u).exp() } else { u.exp().ln_1p() }
 }
 
 fn elements(objective: &Objective, table: &Table, constants: &Table) -> (Vec<Element>, Option<f64>) {
@@ -308,9 +314,8 @@ fn elements(objective: &Objective, table: &Table, constants: &Table) -> (Vec<Ele
     };
     let sigmoid = |u: f64| 1.0 / (1.0 + (-u).exp());
     let softmax_loss = |p: f64, i: usize, line: &Line, t: f64| {
-        let near = &table.near[i];
-        let others: f64 = line.negatives.iter().map(|&n| (near[n] / t).exp()).sum();
-        -((p / t).exp() / ((p / t).exp() + others)).ln()
+        let others = log_sum_exp(line.negatives.iter().map(|&n| table.near[i][n] / t));
+        others.map_or(0.0, |others| log_one_plus_exp(others - p / t))
     };
     match &objective.loss {
         LossConfig::Contrastive(_)
@@ -338,7 +343,7 @@ fn elements(objective: &Objective, table: &Table, constants: &Table) -> (Vec<Ele
                         far = far.max(table.near[p][n]);
                     }
                     let v = far - table.near[i][p] + c.margin;
-                    out.push((0, i, if c.smooth_loss { (1.0 + v.exp()).ln() } else { v.max(0.0) }));
+                    out.push((0, i, if c.smooth_loss { log_one_plus_exp(v) } else { v.max(0.0) }));
                 }
             }
         }
@@ -396,8 +401,8 @@ fn elements(objective: &Objective, table: &Table, constants: &Table) -> (Vec<Ele
                 let mean = |side: &[usize], f: &dyn Fn(f64) -> f64| {
                     side.iter().map(|&j| f(near[j])).sum::<f64>() / (side.len() as f64).max(1.0)
                 };
-                let p = mean(&line.positives, &|s| (-c.alpha * (s - base)).exp().ln_1p());
-                out.push((0, i, p + mean(&line.negatives, &|s| (c.beta * (s - base)).exp().ln_1p())));
+                let p = mean(&line.positives, &|s| log_one_plus_exp(-c.alpha * (s - base)));
+                out.push((0, i, p + mean(&line.negatives, &|s| log_one_plus_exp(c.beta * (s - base)))));
             }
         }
         LossConfig::Circle(c) => {
@@ -411,7 +416,7 @@ fn elements(objective: &Objective, table: &Table, constants: &Table) -> (Vec<Ele
                 let n = log_sum_exp(
                     line.negatives.iter().map(|&n| c.gamma * (constant[n] + c.m).max(0.0) * (near[n] - c.m)),
                 );
-                out.push((0, i, p.zip(n).map_or(0.0, |(p, n)| (1.0 + (p + n).exp()).ln())));
+                out.push((0, i, p.zip(n).map_or(0.0, |(p, n)| log_one_plus_exp(p + n))));
             }
         }
         LossConfig::LiftedStructure(c) => {
@@ -573,6 +578,7 @@ fn elements(objective: &Objective, table: &Table, constants: &Table) -> (Vec<Ele
                 }
             }
         }
+        other => unreachable!("{other:?} is no row loss"),
     }
     (out, divisor)
 }
