@@ -733,12 +733,15 @@ fn memory_stays_below_its_formula() {
     for objective in plain.chain(with_parts) {
         let given = large(&objective, b, classes, dim);
         let run = || pool.install(|| given.evaluate_in(&objective, tile_bytes)).unwrap();
-        // The first run warms the threads' own buffers.
-        drop(run());
-        let before = IN_USE.load(Ordering::Relaxed);
-        PEAK.store(before, Ordering::Relaxed);
-        drop(run());
-        let peak = PEAK.load(Ordering::Relaxed) - before;
+        // A thread that has not multiplied matrices yet allocates buffers of its own, which it keeps: the least of some runs
+        // is without them.
+        let peak = (0..5).map(|_| {
+            let before = IN_USE.load(Ordering::Relaxed);
+            PEAK.store(before, Ordering::Relaxed);
+            drop(run());
+            PEAK.load(Ordering::Relaxed) - before
+        });
+        let peak = peak.min().unwrap();
         let rows = |values: &Vec<f32>| values.len() / dim;
         let bound = objective.memory_bytes(&Shape {
             anchors: b,
