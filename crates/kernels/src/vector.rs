@@ -131,8 +131,9 @@ macro_rules! vector {
             /// eˣ; 0 far below and infinity above the range of the type.
             #[inline(always)]
             fn exp(x: $t) -> $t {
-                let x = if x > $lowest { x } else { $lowest };
-                let x = if x < $highest { x } else { $highest };
+                // NaN passes both comparisons.
+                let x = if x < $lowest { $lowest } else { x };
+                let x = if x > $highest { $highest } else { x };
                 let shifted = x * std::$t::consts::LOG2_E + $magic;
                 let n = shifted - $magic;
                 let r = (x - n * $ln2_high) - n * $ln2_low;
@@ -269,10 +270,11 @@ macro_rules! vector {
                     let mut open = 0u32;
                     total += map_sum(s, to, |s, to| {
                         let v = scale * (s - shift);
-                        if v > 0.0 { (v, to + weight) } else { (0.0, to) }
+                        if v <= 0.0 { (0.0, to) } else { (v, to + weight) }
                     });
                     for &s in s {
-                        open += u32::from(scale * (s - shift) > 0.0);
+                        let closed = scale * (s - shift) <= 0.0;
+                        open += u32::from(!closed);
                     }
                     count += u64::from(open);
                 }
@@ -366,6 +368,10 @@ mod tests {
         let mut out = [0.0f32; 5];
         exp_sum(&[0.0, -1e30, -110.0, 1e30, f32::NEG_INFINITY], 1.0, 0.0, 0.0, &mut out);
         assert_eq!(out, [1.0, 0.0, 0.0, f32::INFINITY, 0.0]);
+        assert!(exp_sum(&[f64::NAN], 1.0, 0.0, 0.0, &mut [0.0]).is_nan());
+        assert!(softplus_sum(&[f32::NAN], 1.0, 0.0, &mut [0.0]).is_nan());
+        assert!(logistic_sum(&[f32::NAN], 1.0, 0.0, &mut [0.0]).is_nan());
+        assert!(hinge_sum(&[f64::NAN], 1.0, 0.0, 1.0, &mut [0.0]).1.is_nan());
         assert_eq!(largest(&[1.0, f64::NAN, 3.0], 2.0), 3.0);
         assert_eq!(largest::<f32>(&[], -1.0), -1.0);
     }

@@ -66,6 +66,8 @@ pub(crate) struct Account {
     pub(crate) pairs: Pairs,
     pub(crate) mined: Pairs,
     pub(crate) masked: Masked,
+    /// Whether a distance has left the range of the number type.
+    pub(crate) overflow: bool,
     scalar: (u32, f64),
 }
 
@@ -84,6 +86,7 @@ impl Account {
         self.pairs.negative += other.pairs.negative;
         self.mined.positive += other.mined.positive;
         self.mined.negative += other.mined.negative;
+        self.overflow |= other.overflow;
         self.masked.label += other.masked.label;
         self.masked.score += other.masked.score;
         self.masked.teacher += other.masked.teacher;
@@ -424,6 +427,8 @@ impl<T: Real> Problem<'_, T> {
     /// Turns row `i` into distances, sorts it into positives and negatives, masks, and mines.
     fn candidates(&self, i: usize, s: &mut [T], scratch: &mut Scratch<T>) -> Account {
         self.distances(i, s, scratch);
+        // A miner or a hinge may drop what is not a number, so it is looked for here; unit vectors have none.
+        let overflow = self.distance.norm().is_none() && !s.iter().all(|s| s.is_finite());
         let (positives, negatives) = (&mut scratch.positives, &mut scratch.negatives);
         let mut masked =
             Masked { label: self.relation.gather(i, s, positives, negatives), ..Masked::default() };
@@ -465,7 +470,7 @@ impl<T: Real> Problem<'_, T> {
             scratch.chosen = miner.mine(&at, positives, negatives);
         }
         let mined = count(positives, negatives);
-        Account { pairs, mined, masked, ..Account::default() }
+        Account { pairs, mined, masked, overflow, ..Account::default() }
     }
 
     /// The rows of the other items of the class of anchor `i`, after mining.

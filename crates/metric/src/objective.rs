@@ -540,6 +540,9 @@ pub(crate) fn evaluate_row<T: Real>(
         dx.iter_mut().zip(&dr).for_each(|(dx, &dr)| *dx += dr);
     }
     frames.x.backward(&mut dx);
+    if account.overflow {
+        return Err(Error::Overflow { what: "loss" });
+    }
     finite("loss", &[value])?;
     finite("gradient", &dx)?;
     finite("reference gradient", ref_grad.as_deref().unwrap_or_default())?;

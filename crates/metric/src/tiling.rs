@@ -107,6 +107,8 @@ pub(crate) struct Extra {
     pub(crate) per_row: usize,
     /// Bytes for each row of a tile.
     pub(crate) per_tile_row: usize,
+    /// Bytes whatever the batch.
+    pub(crate) fixed: usize,
     /// Bytes for each pair of a row that is at work.
     pub(crate) listed: usize,
 }
@@ -129,6 +131,12 @@ impl Extra {
         let mates =
             if self.mates { at_work * largest_class * references * (2 * value_bytes + 13) } else { 0 };
         let listed = 2 * at_work * largest_class * references * self.listed;
-        base + row + passes + mates + listed + anchors * self.per_row + tiling.rows * self.per_tile_row
+        base + row
+            + passes
+            + mates
+            + listed
+            + self.fixed
+            + anchors * self.per_row
+            + tiling.rows * self.per_tile_row
     }
 }

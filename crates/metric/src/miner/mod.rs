@@ -135,9 +135,9 @@ impl MinerConfig {
         match self {
             Self::Hdc(_) => Extra { per_row: 8, per_tile_row: 2200, ..Extra::default() },
             Self::UniformHistogram(miner) => {
-                let bins = 8 * miner.num_bins;
+                let bins = 8 * miner.num_bins + 96;
                 let drawn = 12 * miner.num_bins * (miner.pos_per_bin + miner.neg_per_bin);
-                Extra { per_row: 2 * bins + 96, per_tile_row: bins + 2 * drawn + 96, ..Extra::default() }
+                Extra { per_row: bins, per_tile_row: bins, fixed: 3 * drawn, ..Extra::default() }
             }
             Self::Angular(_) => Extra { listed: 16, ..Extra::default() },
             _ => Extra::default(),
