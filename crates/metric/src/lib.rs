@@ -48,7 +48,9 @@ pub use memory::{CrossBatchMemory, Memory};
 pub use miner::MinerConfig;
 pub use objective::{
     ChannelStats, Evaluated, MinedPairs, MinedTriplets, Objective, ObjectiveStats, evaluate_loss,
+    evaluate_loss_with, loss_memory_bytes,
 };
+pub use parallax_kernels::Real;
 pub use parts::Parts;
 pub use reducer::{
     AvgNonZero, ClassWeighted, Divisor, Mean, PerAnchor, Range, ReducerConfig, Sum, Threshold,

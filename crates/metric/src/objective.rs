@@ -487,6 +487,25 @@ pub fn evaluate_loss<L: RowLoss, T: Real>(
     evaluate_row(loss, miner, distance, reducer, batch, &context, false)
 }
 
+/// [`evaluate_loss`] with all that can be given beside the batch: learnable scalars, a teacher, a key.
+///
+/// # Errors
+/// As [`Objective::evaluate_with`].
+pub fn evaluate_loss_with<L: RowLoss, T: Real>(
+    loss: &L,
+    parts: &Parts<'_>,
+    batch: &Batch<'_, T>,
+    context: &Context<'_, T>,
+) -> Result<Evaluated<T>, Error> {
+    evaluate_row(loss, parts.miner, parts.distance, parts.reducer, batch, context, false)
+}
+
+/// An upper bound on the bytes that an evaluation of any [`RowLoss`] allocates; see [`Objective::memory_bytes`].
+pub fn loss_memory_bytes<L: RowLoss>(loss: &L, miner: Option<&MinerConfig>, shape: &Shape) -> usize {
+    let miner = miner.map_or(Extra::default(), MinerConfig::needs);
+    Extra { passes: L::PASSES, mates: loss.mates(), ..miner }.bytes(shape)
+}
+
 /// [`evaluate_loss`] in a context. With `turned`, a teacher's matrix is read the other way round.
 pub(crate) fn evaluate_row<T: Real>(
     loss: &dyn AnyLoss<T>,

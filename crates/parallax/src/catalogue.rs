@@ -46,11 +46,12 @@ pub struct Parameter {
 }
 
 /// Where each family stands in a run file.
-const FAMILIES: [(&str, &str); 11] = [
+const FAMILIES: [(&str, &str); 12] = [
     ("losses", "objective.loss"),
     ("miners", "objective.miner"),
     ("distances", "objective.distance"),
     ("reducers", "objective.reducer"),
+    ("regularizers", "objective.regularizer"),
     ("heads", "head"),
     ("samplers", "train.sampler"),
     ("optimizers", "train.optimizer"),

@@ -41,6 +41,7 @@ impl Default for Angular {
 
 impl DenseLoss for Angular {
     const NAME: &'static str = "angular";
+    const ITSELF: bool = true;
 
     fn check(&self) -> Result<(), Error> {
         let valid = self.alpha > 0.0 && self.alpha < 90.0;

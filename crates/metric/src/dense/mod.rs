@@ -43,6 +43,8 @@ pub trait DenseLoss: Sync {
     const NAME: &'static str;
     /// Whether the references are the other ends of pairs, one for each row of the batch.
     const PAIRED: bool = false;
+    /// Whether the batch must be compared with itself.
+    const ITSELF: bool = false;
 
     /// The distance where the objective names none.
     fn distance(&self) -> DistanceConfig {

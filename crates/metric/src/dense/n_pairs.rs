@@ -28,6 +28,7 @@ pub struct NPairs {}
 
 impl DenseLoss for NPairs {
     const NAME: &'static str = "n_pairs";
+    const ITSELF: bool = true;
 
     fn distance(&self) -> DistanceConfig {
         DistanceConfig::Dot(Dot::default())

@@ -199,9 +199,32 @@ pub struct Wants {
     pub targets: Option<Targets>,
     /// Pairs: the references of the batch are the other ends of its rows, and then hard negatives.
     pub pairs: bool,
+    /// A batch that is compared with itself: the loss refuses references.
+    pub itself: bool,
 }
 
 impl LossConfig {
+    /// Its name in configs and messages.
+    pub fn name(&self) -> &'static str {
+        struct Name;
+        impl Visitor for Name {
+            type Out = &'static str;
+            fn row<L: RowLoss>(self, _loss: &L) -> &'static str {
+                L::NAME
+            }
+            fn proxy<L: ProxyLoss>(self, _loss: &L) -> &'static str {
+                L::NAME
+            }
+            fn dense<L: DenseLoss>(self, _loss: &L) -> &'static str {
+                L::NAME
+            }
+            fn scored<L: ScoredLoss>(self, _loss: &L) -> &'static str {
+                L::NAME
+            }
+        }
+        self.visit(Name)
+    }
+
     /// The distance where the objective names none.
     pub fn distance(&self) -> DistanceConfig {
         struct Distance;
@@ -291,14 +314,14 @@ impl LossConfig {
         struct Asked;
         impl Visitor for Asked {
             type Out = Wants;
-            fn row<L: RowLoss>(self, _loss: &L) -> Wants {
-                Wants::default()
+            fn row<L: RowLoss>(self, loss: &L) -> Wants {
+                Wants { itself: loss.mates(), ..Wants::default() }
             }
             fn proxy<L: ProxyLoss>(self, loss: &L) -> Wants {
-                Wants { proxies: Some(loss.per_class()), ..Wants::default() }
+                Wants { proxies: Some(loss.per_class()), itself: true, ..Wants::default() }
             }
             fn dense<L: DenseLoss>(self, _loss: &L) -> Wants {
-                Wants { pairs: L::PAIRED, ..Wants::default() }
+                Wants { pairs: L::PAIRED, itself: L::ITSELF, ..Wants::default() }
             }
             fn scored<L: ScoredLoss>(self, _loss: &L) -> Wants {
                 Wants { targets: Some(L::TARGETS), pairs: true, ..Wants::default() }
