@@ -96,6 +96,9 @@ pub(crate) enum Command {
     },
     /// Show what there is to choose from: losses, miners, heads, measures, models, ...
     List(List),
+    /// Look into a component: the weight that a loss puts on a pair.
+    #[command(subcommand)]
+    Inspect(Inspect),
     /// Show the schema of run files, or a run file with everything written out.
     #[command(subcommand)]
     Config(Config),
@@ -426,6 +429,30 @@ pub(crate) struct Embed {
 pub(crate) struct List {
     /// A family, such as losses; all of them in short where it is not given.
     pub(crate) family: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Inspect {
+    /// How strongly a loss draws a positive pair together and pushes a negative one apart, by the pair's cosine.
+    Weights(InspectWeights),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InspectWeights {
+    /// The loss, such as multi_similarity; "parallax list losses" names them.
+    pub(crate) loss: String,
+    /// Set a parameter of the loss, such as alpha=2.0; may be repeated.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Cosines of the anchor's other positives; 0.6 where they are not given.
+    #[arg(long, value_name = "COSINE,...", value_delimiter = ',', allow_hyphen_values = true)]
+    pub(crate) positives: Vec<f64>,
+    /// Cosines of the anchor's other negatives; 0.4 and 0.2 where they are not given.
+    #[arg(long, value_name = "COSINE,...", value_delimiter = ',', allow_hyphen_values = true)]
+    pub(crate) negatives: Vec<f64>,
+    /// Similarities to look at, evenly from -1 to 1.
+    #[arg(long, value_name = "N", default_value_t = 21)]
+    pub(crate) points: usize,
 }
 
 #[derive(Debug, Subcommand)]

@@ -78,6 +78,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Eval(args) => command::eval(&global, args)?,
         Command::Embed(args) => command::embed(&global, args)?,
         Command::List(args) => command::list(&global, args)?,
+        Command::Inspect(args) => command::inspect(&global, args)?,
         Command::Config(args) => command::config(&global, args)?,
         Command::Runs(args) => command::runs(&global, args)?,
         Command::Doctor { command } => return command::doctor(&global, command),

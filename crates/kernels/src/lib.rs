@@ -1,4 +1,4 @@
-//! Slices in, slices out: matrix products and similarity tiles.
+//! Slices in, slices out: matrix products, similarity tiles and elementwise functions.
 //!
 //! Nothing here knows about burn or files. Every function runs on the calling thread or on the rayon pool that the
 //! caller has installed, and gives the same bytes for any number of threads: work is split over outputs only.
@@ -7,5 +7,6 @@ pub mod exact;
 pub mod gemm;
 pub mod panel;
 mod real;
+pub mod vector;
 
 pub use real::Real;

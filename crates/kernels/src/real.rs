@@ -20,6 +20,7 @@ pub trait Real:
     + AddAssign
     + SubAssign
     + MulAssign
+    + crate::vector::Vector
     + 'static
 {
     /// 0.

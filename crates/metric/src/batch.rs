@@ -3,12 +3,13 @@
 use parallax_kernels::Real;
 use rayon::prelude::*;
 
+use crate::context::{Context, Scores};
 use crate::distance::DistanceConfig;
 use crate::engine::Problem;
 use crate::error::Error;
 use crate::frame::Frame;
-use crate::miner::MinerConfig;
-use crate::relation::{Own, Relation, Rule};
+use crate::miner::{MinerConfig, Prepared};
+use crate::relation::{Own, Relation, Rule, Screen};
 use crate::tiling::Tiling;
 
 /// A batch of labelled embeddings.
@@ -87,6 +88,14 @@ impl<'a, T: Real> Frames<'a, T> {
                     return Err(Error::TooFewReferences { anchors: rows, references });
                 }
                 Own::Positive => {}
+                Own::Pairs(pairs) => {
+                    for (entry, pair) in pairs.iter().enumerate() {
+                        let inside = (pair.0 as usize) < rows && (pair.1 as usize) < references;
+                        if !inside || (entry > 0 && pairs[entry - 1] >= *pair) {
+                            return Err(Error::PairList { entry, anchors: rows, references });
+                        }
+                    }
+                }
                 Own::Item(own) => {
                     if own.len() != rows {
                         return Err(Error::Shape { what: "own columns", found: own.len(), rows, dim: 1 });
@@ -109,19 +118,43 @@ impl<'a, T: Real> Frames<'a, T> {
         batch: &Batch<'p, T>,
         distance: &'p DistanceConfig,
         miner: Option<&'p MinerConfig>,
-        tile_bytes: usize,
+        screen: Screen,
+        teacher: Option<&'p Scores<'p, T>>,
+        context: &Context<'_, T>,
     ) -> Problem<'p, T> {
         let r = self.r.as_ref().unwrap_or(&self.x);
         let relation = match batch.refs {
             None => Relation::new(batch.labels, batch.labels, Rule::Itself),
             Some(refs) => Relation::new(batch.labels, refs.labels, Rule::Own(refs.own)),
         };
-        let tiling = Tiling::new(self.x.rows(), r.rows(), size_of::<T>(), tile_bytes);
-        Problem { dim: batch.dim, x: &self.x, r, relation, distance, miner, tiling }
+        let tiling = Tiling::new(self.x.rows(), r.rows(), size_of::<T>(), context.tile_bytes);
+        let mut problem = Problem {
+            dim: batch.dim,
+            x: &self.x,
+            r,
+            relation,
+            distance,
+            miner: None,
+            prepared: Prepared::Nothing,
+            screen,
+            teacher,
+            key: context.key,
+            tiling,
+        };
+        if let Some(miner) = miner.filter(|_| problem.r.rows() > 0) {
+            problem.prepared = miner.prepare(&problem);
+            problem.miner = Some(miner);
+        }
+        problem
     }
 }
 
-fn check_values<T: Real>(what: &'static str, values: &[T], rows: usize, dim: usize) -> Result<(), Error> {
+pub(crate) fn check_values<T: Real>(
+    what: &'static str,
+    values: &[T],
+    rows: usize,
+    dim: usize,
+) -> Result<(), Error> {
     if Some(values.len()) != rows.checked_mul(dim) {
         return Err(Error::Shape { what, found: values.len(), rows, dim });
     }

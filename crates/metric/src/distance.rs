@@ -78,6 +78,14 @@ impl Default for Snr {
     }
 }
 
+/// Hamming distance of codes in −1 and +1, `(D − xᵢ·rⱼ) / 2`: in how many dimensions two codes differ; smaller is nearer.
+///
+/// For soft codes between −1 and 1 it is the expected count when each component is the mean of a random sign, with the
+/// derivative that training needs. It is computed on the values as they come: take signs first for hard codes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Hamming {}
+
 /// How near a reference is to an anchor.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "name", rename_all = "snake_case")]
@@ -93,6 +101,8 @@ pub enum DistanceConfig {
     /// Variance of the difference over variance of the anchor (smaller is nearer; Yuan et al., Signal-to-Noise Ratio: A
     /// Robust Distance Metric for Deep Metric Learning, CVPR 2019).
     Snr(Snr),
+    /// Number of dimensions in which codes of −1 and +1 differ; soft codes are allowed (smaller is nearer).
+    Hamming(Hamming),
 }
 
 impl DistanceConfig {
@@ -124,6 +134,18 @@ impl DistanceConfig {
         )
     }
 
+    /// The Euclidean distance of normalised embeddings that belongs to a value, where it follows from it.
+    pub(crate) fn on_sphere(&self, value: f64) -> Option<f64> {
+        if self.norm() != Some(2.0) {
+            return None;
+        }
+        match self.form() {
+            Form::Product => Some((2.0 - 2.0 * value).max(0.0).sqrt()),
+            Form::Euclidean { power } => Some(value.max(0.0).powf(1.0 / power)),
+            Form::SignalToNoise | Form::Codes | Form::Differences { .. } => None,
+        }
+    }
+
     /// The norm by which embeddings are divided, if any.
     pub(crate) fn norm(&self) -> Option<f64> {
         match self {
@@ -132,6 +154,7 @@ impl DistanceConfig {
             Self::Dot(Dot { normalize })
             | Self::SquaredEuclidean(SquaredEuclidean { normalize })
             | Self::Snr(Snr { normalize }) => normalize.then_some(2.0),
+            Self::Hamming(_) => None,
         }
     }
 
@@ -143,6 +166,7 @@ impl DistanceConfig {
             Self::Lp(lp) => Form::Differences { p: lp.p, power: lp.power },
             Self::SquaredEuclidean(_) => Form::Euclidean { power: 2.0 },
             Self::Snr(_) => Form::SignalToNoise,
+            Self::Hamming(_) => Form::Codes,
         }
     }
 }
@@ -152,6 +176,8 @@ impl DistanceConfig {
 pub(crate) enum Form {
     /// `s = g`.
     Product,
+    /// `s = (D − g) / 2`.
+    Codes,
     /// `s = (nᵢ + nⱼ − 2g)^(power/2)`.
     Euclidean { power: f64 },
     /// `s = (nᵢ + nⱼ − 2g) / nᵢ` of centred rows.
@@ -174,7 +200,7 @@ impl Form {
             Form::Euclidean { power: 2.0 } => d2,
             Form::Euclidean { power } => d2.powf(T::of(0.5 * power)),
             Form::SignalToNoise => d2 / n,
-            Form::Product | Form::Differences { .. } => d2,
+            Form::Product | Form::Codes | Form::Differences { .. } => d2,
         }
     }
 
@@ -187,7 +213,7 @@ impl Form {
             _ if s <= T::ZERO => T::ZERO,
             Form::Euclidean { power: 1.0 } => T::of(0.5) / s,
             Form::Euclidean { power } => T::of(0.5 * power) * s.powf(T::of(1.0 - 2.0 / power)),
-            Form::Product | Form::Differences { .. } => T::ZERO,
+            Form::Product | Form::Codes | Form::Differences { .. } => T::ZERO,
         }
     }
 }

@@ -79,11 +79,131 @@ pub enum Error {
         /// Rows of the reference set.
         references: usize,
     },
+    /// An entry of the list of positive pairs points beyond the batch, or the list is not sorted without repeats.
+    #[error(
+        "entry {entry} (counted from 0) of the list of positive pairs is out of range or out of order, for {anchors} \
+         anchors and {references} references"
+    )]
+    PairList {
+        /// Entry of the list, from 0.
+        entry: usize,
+        /// Rows of the batch.
+        anchors: usize,
+        /// Rows of the reference set.
+        references: usize,
+    },
+    /// A label lies beyond the classes that a component has a value for.
+    #[error("row {row} (counted from 0) has label {label}, but {component} knows only {classes} classes")]
+    UnknownClass {
+        /// The reducer or loss.
+        component: &'static str,
+        /// Row of the batch, from 0.
+        row: usize,
+        /// Its label.
+        label: u32,
+        /// How many classes there are values for.
+        classes: usize,
+    },
+    /// The loss has another number of learnable scalars than it was given.
+    #[error("{loss} has {expected} learnable scalars, but was given {found}")]
+    Scalars {
+        /// Name of the loss.
+        loss: &'static str,
+        /// How many it has.
+        expected: usize,
+        /// How many were given.
+        found: usize,
+    },
+    /// Two settings of a component exclude each other.
+    #[error("{component}: {must}")]
+    Combination {
+        /// The loss, miner or reducer.
+        component: &'static str,
+        /// What must hold, in words.
+        must: &'static str,
+    },
+    /// A loss or miner was put together with a distance that it is not defined for.
+    #[error("{component} is not defined for this distance; it needs {needs}")]
+    Distance {
+        /// Name of the loss or miner.
+        component: &'static str,
+        /// What it needs in words.
+        needs: &'static str,
+    },
+    /// The loss compares rows of the batch with one another and cannot work on a separate reference set.
+    #[error("{loss} needs a batch that is compared with itself, not a separate reference set")]
+    NeedsItself {
+        /// Name of the loss.
+        loss: &'static str,
+    },
+    /// The loss or its settings ask for a teacher and the context has none.
+    #[error("{loss} is guided by a teacher, but no teacher's scores were given")]
+    NeedsTeacher {
+        /// Name of the loss.
+        loss: &'static str,
+    },
     /// More references than a column number (32 bits) can address.
     #[error("{references} references are more than {} columns", u32::MAX)]
     TooManyReferences {
         /// Rows of the reference set.
         references: usize,
+    },
+    /// The loss compares embeddings with proxies and none were given.
+    #[error("{loss} needs proxies of the classes")]
+    NeedsProxies {
+        /// Name of the loss.
+        loss: &'static str,
+    },
+    /// The weights of pairs were asked of a loss that is not stated as a row of pairs.
+    #[error("{loss} is not stated as one anchor's row of pairs")]
+    NoRow {
+        /// Name of the loss.
+        loss: &'static str,
+    },
+    /// The objective regularises proxies and its loss has none.
+    #[error("proxy_regularizer: the loss has no proxies")]
+    NoProxies,
+    /// The objective has a part, or the batch a side, that the loss has no use for.
+    #[error("{loss} takes no {part}")]
+    Unused {
+        /// Name of the loss.
+        loss: &'static str,
+        /// `miner`, `reducer`, …
+        part: &'static str,
+    },
+    /// The loss compares with target scores or with a teacher's scores and none were given.
+    #[error("{loss} needs target scores")]
+    NeedsTargets {
+        /// Name of the loss.
+        loss: &'static str,
+    },
+    /// The hard negatives of a batch of pairs are not equally many for each pair.
+    #[error("{loss}: {negatives} negatives cannot be shared out equally among {rows} pairs")]
+    UnevenNegatives {
+        /// Name of the loss.
+        loss: &'static str,
+        /// References after the first `rows`.
+        negatives: usize,
+        /// Pairs of the batch.
+        rows: usize,
+    },
+    /// A target score is NaN or infinite.
+    #[error("target row {row} (counted from 0) holds {value} in column {column}")]
+    TargetNotFinite {
+        /// Row of the targets, from 0.
+        row: usize,
+        /// Column of the targets, from 0.
+        column: usize,
+        /// The offending value.
+        value: f64,
+    },
+    /// A prefix of a Matryoshka objective is longer than the embeddings.
+    #[error("a prefix of {prefix} dimensions is longer than the embeddings of {dim}")]
+    Prefix {
+        /// Dimensions of the prefix.
+        prefix: usize,
+        /// Dimensions of an embedding.
+        dim: usize,
     },
     /// Finite embeddings gave a loss or a gradient that is not: products of unnormalised embeddings left the range of the
     /// number type.

@@ -74,6 +74,11 @@ impl<'a, T: Real> Frame<'a, T> {
         &self.values[i * self.dim..(i + 1) * self.dim]
     }
 
+    /// Row `i`, as it came.
+    pub(crate) fn raw_row(&self, i: usize) -> &[T] {
+        &self.raw[i * self.dim..(i + 1) * self.dim]
+    }
+
     /// How many rows.
     pub(crate) fn rows(&self) -> usize {
         self.raw.len() / self.dim

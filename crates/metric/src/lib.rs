@@ -5,29 +5,59 @@
 //! relations, mining, distances, reducers, reference sets and the gradients of raw embeddings are written once, in the
 //! engine behind [`Objective::evaluate`].
 //!
+//! Beside row losses there are losses with learnable [`proxy`] vectors of classes (row losses whose references are the
+//! proxies), losses on a batch as a whole ([`dense`]), and losses on pairs with scores ([`scored`]). [`LossConfig`] names them
+//! all; [`Objective::wants`] says what has to be handed in for each, in a [`Context`]. A [`regularizer`] and [`Matryoshka`]
+//! prefixes go with any of them.
+//!
 //! Slices in, slices out, for `f32` and `f64`. Memory is `O(tile + B·D + R·D)`, never `O(B²)`; see [`memory_bytes`].
 //! Results are the same bytes for any number of threads.
 
 mod batch;
+mod context;
+pub mod dense;
 mod distance;
 mod engine;
 mod error;
 mod frame;
+mod grad_cache;
 pub mod loss;
+mod matryoshka;
+mod memory;
 pub mod miner;
 mod objective;
+mod parts;
+pub mod proxy;
 mod reducer;
+pub mod regularizer;
 mod relation;
 mod row;
+pub mod scored;
 mod tiling;
+mod triplets;
+mod weights;
 
 pub use batch::{Batch, Layout, Refs};
-pub use distance::{Cosine, DistanceConfig, Dot, Lp, Snr, SquaredEuclidean};
+pub use context::{Context, Teacher};
+pub use distance::{Cosine, DistanceConfig, Dot, Hamming, Lp, Snr, SquaredEuclidean};
 pub use error::Error;
-pub use loss::LossConfig;
+pub use grad_cache::{ChunkedBatch, grad_cache};
+pub use loss::{LossConfig, Wants};
+pub use matryoshka::Matryoshka;
+pub use memory::{CrossBatchMemory, Memory};
 pub use miner::MinerConfig;
-pub use objective::{ChannelStats, Evaluated, MinedPairs, Objective, ObjectiveStats, evaluate_loss};
-pub use reducer::{AvgNonZero, Mean, ReducerConfig, Sum};
-pub use relation::Own;
-pub use row::{MAX_CHANNELS, Pairs, Row, RowLoss, Slopes};
-pub use tiling::{TILE_BYTES, Tiling, memory_bytes};
+pub use objective::{
+    ChannelStats, Evaluated, MinedPairs, MinedTriplets, Objective, ObjectiveStats, evaluate_loss,
+    evaluate_loss_with, loss_memory_bytes,
+};
+pub use parallax_kernels::Real;
+pub use parts::Parts;
+pub use reducer::{
+    AvgNonZero, ClassWeighted, Divisor, Mean, PerAnchor, Range, ReducerConfig, Sum, Threshold,
+};
+pub use regularizer::RegularizerConfig;
+pub use relation::{Own, Screen};
+pub use row::{Elements, MAX_CHANNELS, Mate, Pairs, Row, RowLoss, SPREAD, Slopes, Stat};
+pub use tiling::{Shape, TILE_BYTES, Tiling, memory_bytes};
+pub use triplets::Triplets;
+pub use weights::{PairWeight, pair_weights};

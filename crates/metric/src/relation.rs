@@ -2,6 +2,8 @@
 
 use parallax_kernels::Real;
 
+use crate::row::Pairs;
+
 /// How references relate to anchors by their position, beside their labels.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Own<'a> {
@@ -14,12 +16,34 @@ pub enum Own<'a> {
     /// Reference `i` is the one positive of anchor `i`. Every other reference is a negative, except those with the
     /// anchor's label: they are false negatives and are masked. References after the first `B` are hard negatives.
     Positive,
+    /// These (anchor, reference) pairs are the positives, sorted, each once: several positives for an anchor, or several
+    /// anchors for a reference. Every other reference is a negative, except those with the anchor's label, which are
+    /// masked. Anchors without an entry have no positive.
+    Pairs(&'a [(u32, u32)]),
+}
+
+impl Own<'_> {
+    /// Whether positives are named one by one, so that equal labels mean false negatives.
+    pub(crate) fn paired(self) -> bool {
+        matches!(self, Own::Positive | Own::Pairs(_))
+    }
+}
+
+/// Which negatives are taken for false ones and masked, beside those with the anchor's label.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Screen {
+    /// Negatives with a similarity to the anchor of at least this; for normalised similarities only.
+    pub above: Option<f64>,
+    /// Negatives that the teacher scores higher than the anchor's best positive plus this.
+    pub teacher: Option<f64>,
 }
 
 /// The relations of a batch.
 pub(crate) struct Relation<'a> {
-    labels: &'a [u32],
+    pub(crate) labels: &'a [u32],
     columns: &'a [u32],
+    /// Distinct labels of the columns, sorted.
+    classes: Vec<u32>,
     /// Columns by label, and in order within a label.
     by_label: Vec<u32>,
     rule: Rule<'a>,
@@ -91,14 +115,28 @@ impl<T: Real> Candidates<T> {
 
     /// Keeps the entries whose value passes.
     pub(crate) fn retain(&mut self, keep: impl Fn(T) -> bool) {
+        self.retain_entries(|_, _, value| keep(value));
+    }
+
+    /// Keeps the entries that pass, given their position, column and value.
+    pub(crate) fn retain_entries(&mut self, mut keep: impl FnMut(usize, u32, T) -> bool) {
         let mut kept = 0;
         for i in 0..self.len {
-            let value = self.value[i];
-            self.column[kept] = self.column[i];
+            let (column, value) = (self.column[i], self.value[i]);
+            self.column[kept] = column;
             self.value[kept] = value;
-            kept += usize::from(keep(value));
+            kept += usize::from(keep(i, column, value));
         }
         self.len = kept;
+    }
+
+    /// Keeps one entry, or none.
+    pub(crate) fn keep_only(&mut self, entry: Option<usize>) {
+        if let Some(entry) = entry {
+            self.column[0] = self.column[entry];
+            self.value[0] = self.value[entry];
+        }
+        self.len = usize::from(entry.is_some());
     }
 }
 
@@ -106,7 +144,37 @@ impl<'a> Relation<'a> {
     pub(crate) fn new(labels: &'a [u32], columns: &'a [u32], rule: Rule<'a>) -> Self {
         let mut by_label: Vec<u32> = (0..columns.len() as u32).collect();
         by_label.sort_by_key(|&column| columns[column as usize]);
-        Relation { labels, columns, by_label, rule }
+        let mut classes: Vec<u32> = by_label.iter().map(|&column| columns[column as usize]).collect();
+        classes.dedup();
+        Relation { labels, columns, classes, by_label, rule }
+    }
+
+    /// The rank of the class of anchor `i` among those of the columns.
+    pub(crate) fn class(&self, i: usize) -> u32 {
+        let label = self.labels[i];
+        self.classes.partition_point(|&class| class < label) as u32
+    }
+
+    /// Whether column `j` is row `j` of the batch.
+    pub(crate) fn columns_are_rows(&self) -> bool {
+        matches!(self.rule, Rule::Itself)
+    }
+
+    /// Positive and negative pairs, where labels alone decide.
+    pub(crate) fn pairs(&self) -> Option<Pairs> {
+        if let Rule::Own(Own::Positive | Own::Pairs(_)) = self.rule {
+            return None;
+        }
+        let mut pairs = Pairs::default();
+        for i in 0..self.labels.len() {
+            let same = self.same(i);
+            pairs.negative += (self.columns.len() - same.len()) as u64;
+            pairs.positive += same.len() as u64;
+            if let Some(own) = self.itself(i) {
+                if self.columns[own] == self.labels[i] { pairs.positive -= 1 } else { pairs.negative -= 1 }
+            }
+        }
+        Some(pairs)
     }
 
     /// The column that is anchor `i` itself.
@@ -114,12 +182,12 @@ impl<'a> Relation<'a> {
         match self.rule {
             Rule::Itself => Some(i),
             Rule::Own(Own::Item(own)) => own[i].map(|c| c as usize),
-            Rule::Own(Own::None | Own::Positive) => None,
+            Rule::Own(Own::None | Own::Positive | Own::Pairs(_)) => None,
         }
     }
 
     /// The columns with the label of anchor `i`, in order.
-    fn same(&self, i: usize) -> &[u32] {
+    pub(crate) fn same(&self, i: usize) -> &[u32] {
         let label = self.labels[i];
         let of = |column: &u32| self.columns[*column as usize];
         let from = self.by_label.partition_point(|column| of(column) < label);
@@ -139,36 +207,51 @@ impl<'a> Relation<'a> {
     ) -> u64 {
         (positives.len, negatives.len) = (0, 0);
         let same = self.same(i);
-        let paired = matches!(self.rule, Rule::Own(Own::Positive));
-        // No negative, whatever its label.
-        let own = if paired { Some(i) } else { self.itself(i) };
+        let named = match self.rule {
+            Rule::Own(Own::Pairs(pairs)) => named(pairs, i),
+            _ => &[],
+        };
+        let paired = matches!(self.rule, Rule::Own(own) if own.paired());
+        // Columns that are no negatives whatever their label: the anchor itself, or its named positives.
+        let one = match self.rule {
+            Rule::Own(Own::Positive) => Some(i),
+            _ => self.itself(i),
+        };
+        let own = one.into_iter().chain(named.iter().map(|&(_, column)| column as usize));
         let mut end = 0;
         let mut skip = |column: usize| {
             negatives.extend(end, &row[end..column]);
             end = column + 1;
         };
-        let mut own_ahead = own;
+        let mut ahead = own.clone().peekable();
         for &column in same {
             let column = column as usize;
-            if let Some(own) = own_ahead.filter(|&own| own <= column) {
-                own_ahead = None;
-                if own < column {
-                    skip(own);
-                }
+            while let Some(own) = ahead.next_if(|&own| own < column) {
+                skip(own);
             }
+            let itself = ahead.next_if_eq(&column).is_some();
             skip(column);
-            if !paired && own != Some(column) {
+            if !paired && !itself {
                 positives.push(column, row[column]);
             }
         }
-        if let Some(own) = own_ahead {
+        for own in ahead {
             skip(own);
         }
         negatives.extend(end, &row[end..]);
         if !paired {
             return 0;
         }
-        positives.push(i, row[i]);
-        (row.len() - 1 - negatives.len) as u64
+        for own in own {
+            positives.push(own, row[own]);
+        }
+        (row.len() - positives.len - negatives.len) as u64
     }
+}
+
+/// The entries of anchor `i` in a sorted list.
+fn named(pairs: &[(u32, u32)], i: usize) -> &[(u32, u32)] {
+    let from = pairs.partition_point(|pair| (pair.0 as usize) < i);
+    let rest = &pairs[from..];
+    &rest[..rest.partition_point(|pair| pair.0 as usize == i)]
 }

@@ -51,10 +51,92 @@ pub fn memory_bytes(
     let tiling = Tiling::new(b, r, value_bytes, tile_bytes);
     let tile = tiling.rows * r * value_bytes;
     // Prepared rows and gradients of both sides, squared norms, norms, and the columns by label.
-    let sides = (b + r) * (2 * d + 4) * value_bytes + 8 * r;
+    let sides = (b + r) * (2 * d + 4) * value_bytes + 12 * r;
     // Columns, values and slopes of positives and negatives, and a mark for near columns; at most one set a block at
     // work, and rayon may open two for a thread when it splits.
     let scratch = 2 * threads * r * (2 * (4 + 2 * value_bytes) + 5);
-    let rows = b * 256;
+    let rows = b * 400;
     tile + sides + scratch + rows + (64 << 10)
+}
+
+/// The shape of a batch, to say what an objective will need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Rows of the batch.
+    pub anchors: usize,
+    /// Rows of the reference set; for a batch against itself as many as anchors.
+    pub references: usize,
+    /// Rows of the proxies, for a loss that has them.
+    pub proxies: usize,
+    /// Dimensions of an embedding.
+    pub dim: usize,
+    /// References of the largest class.
+    pub largest_class: usize,
+    /// Bytes of a number.
+    pub value_bytes: usize,
+    /// Bytes of a tile of similarities.
+    pub tile_bytes: usize,
+    /// Threads at work.
+    pub threads: usize,
+}
+
+impl Shape {
+    /// A batch of `anchors` in f32 against itself on one thread, with tiles of [`TILE_BYTES`] and one large class.
+    pub fn batch(anchors: usize, dim: usize) -> Self {
+        Shape {
+            anchors,
+            references: anchors,
+            proxies: 0,
+            dim,
+            largest_class: anchors,
+            value_bytes: 4,
+            tile_bytes: TILE_BYTES,
+            threads: 1,
+        }
+    }
+}
+
+/// What a loss or a miner needs beside [`memory_bytes`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Extra {
+    /// Passes of statistics over the rows.
+    pub(crate) passes: usize,
+    /// Whether rows of the whole class are held.
+    pub(crate) mates: bool,
+    /// Bytes for each row of the batch.
+    pub(crate) per_row: usize,
+    /// Bytes for each row of a tile.
+    pub(crate) per_tile_row: usize,
+    /// Bytes whatever the batch.
+    pub(crate) fixed: usize,
+    /// Bytes for each pair of a row that is at work.
+    pub(crate) listed: usize,
+}
+
+impl Extra {
+    /// The bytes for a batch of this shape.
+    pub(crate) fn bytes(&self, shape: &Shape) -> usize {
+        let Shape { anchors, references, dim, largest_class, value_bytes, tile_bytes, threads, .. } = *shape;
+        let base = memory_bytes(anchors, references, dim, value_bytes, tile_bytes, threads);
+        let tiling = Tiling::new(anchors, references, value_bytes, tile_bytes);
+        let at_work = 2 * threads;
+        // Buffers of a loss within a row: at most three of its length, and one of f64.
+        let row = at_work * references * (3 * value_bytes + 8);
+        let passes = if self.passes > 0 {
+            // Two generations of statistics, and what is spread over the positives of a tile and of the batch.
+            anchors * 80 + (tiling.rows + anchors) * largest_class * 32
+        } else {
+            0
+        };
+        let mates =
+            if self.mates { at_work * largest_class * references * (2 * value_bytes + 13) } else { 0 };
+        let listed = 2 * at_work * largest_class * references * self.listed;
+        base + row
+            + passes
+            + mates
+            + listed
+            + self.fixed
+            + anchors * self.per_row
+            + tiling.rows * self.per_tile_row
+    }
 }

@@ -3,11 +3,11 @@
 use std::alloc::{GlobalAlloc, Layout as Block, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use parallax_metric::loss::{Contrastive, MultiSimilarity, MultipleNegativesRanking, Ntxent, Supcon};
+use parallax_metric::loss::{Contrastive, Margin, MultipleNegativesRanking, TripletMargin};
 use parallax_metric::{
     Batch, DistanceConfig, Error, Evaluated, Layout, LossConfig, Lp, MinerConfig, Objective, Own,
-    ReducerConfig, Refs, Row, RowLoss, Slopes, Snr, SquaredEuclidean, TILE_BYTES, evaluate_loss,
-    memory_bytes, miner,
+    ReducerConfig, Refs, Row, RowLoss, Shape, Slopes, Snr, SquaredEuclidean, TILE_BYTES, evaluate_loss,
+    miner,
 };
 use parallax_random::Key;
 
@@ -44,34 +44,81 @@ fn pool(threads: usize) -> rayon::ThreadPool {
     rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap()
 }
 
+/// Every loss by its name, with its own distance and with miners.
 fn objectives() -> Vec<Objective> {
-    let miner = Some(MinerConfig::MultiSimilarity(miner::MultiSimilarity::default()));
+    let named = |kind: &str, name: &str| -> String { format!("{kind} = {{ name = '{name}' }}\n") };
+    let read = |text: String| toml::from_str::<Objective>(&text).unwrap();
+    let mut all = Vec::new();
+    for loss in LOSSES {
+        let plain = read(named("loss", loss));
+        all.push(Objective {
+            miner: Some(MinerConfig::MultiSimilarity(Default::default())),
+            ..plain.clone()
+        });
+        all.push(Objective { miner: Some(MinerConfig::TripletMargin(Default::default())), ..plain.clone() });
+        all.push(plain);
+    }
+    for miner in MINERS {
+        for loss in ["contrastive", "triplet_margin", "multi_similarity"] {
+            all.push(read(named("loss", loss) + &named("miner", miner)));
+        }
+    }
     let distances = [
         DistanceConfig::cosine(),
         DistanceConfig::euclidean(),
         DistanceConfig::Lp(Lp { p: 1.0, ..Lp::default() }),
         DistanceConfig::Snr(Snr::default()),
     ];
-    let losses = [
-        LossConfig::Contrastive(Contrastive::default()),
-        LossConfig::Ntxent(Ntxent::default()),
-        LossConfig::Supcon(Supcon::default()),
-        LossConfig::MultiSimilarity(MultiSimilarity::default()),
-    ];
-    let mut all = Vec::new();
-    for loss in losses {
+    for loss in ["contrastive", "lifted_structure", "multi_similarity"] {
         for distance in &distances {
-            let plain = Objective { distance: Some(distance.clone()), ..loss.clone().into() };
-            all.push(Objective { miner: miner.clone(), ..plain.clone() });
-            all.push(plain);
+            all.push(Objective { distance: Some(distance.clone()), ..read(named("loss", loss)) });
         }
     }
+    let swap = TripletMargin { swap: true, ..TripletMargin::default() };
+    all.push(LossConfig::TripletMargin(swap).into());
+    let beta = Margin { learn_beta: true, num_classes: Some(41), ..Margin::default() };
+    all.push(LossConfig::Margin(beta).into());
     all
 }
 
-fn bytes(e: &Evaluated<f32>) -> (u64, Vec<u32>, Option<Vec<u32>>) {
+const LOSSES: [&str; 20] = [
+    "contrastive",
+    "triplet_margin",
+    "ntxent",
+    "supcon",
+    "multi_similarity",
+    "circle",
+    "lifted_structure",
+    "generalized_lifted_structure",
+    "nca",
+    "margin",
+    "fast_ap",
+    "smooth_ap",
+    "intra_pair_variance",
+    "tuplet_margin",
+    "snr_contrastive",
+    "ranked_list",
+    "instance",
+    "threshold_consistent_margin",
+    "binomial_deviance",
+    "pnp",
+];
+
+const MINERS: [&str; 8] = [
+    "batch_hard",
+    "batch_easy_hard",
+    "triplet_margin",
+    "pair_margin",
+    "hdc",
+    "angular",
+    "uniform_histogram",
+    "distance_weighted",
+];
+
+fn bytes(e: &Evaluated<f32>) -> (u64, Vec<u32>, Option<Vec<u32>>, Vec<u64>) {
     let bits = |v: &[f32]| v.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
-    (e.value.to_bits(), bits(&e.grad), e.ref_grad.as_deref().map(bits))
+    let scalars = e.scalar_grad.iter().map(|v| v.to_bits()).collect();
+    (e.value.to_bits(), bits(&e.grad), e.ref_grad.as_deref().map(bits), scalars)
 }
 
 #[test]
@@ -90,6 +137,9 @@ fn threads_and_tiles_leave_no_trace() {
     for objective in objectives() {
         for refs in [None, Some(Refs { r: &refs, labels: &ref_labels, own: Own::None })] {
             let batch = Batch { x: &x, dim, labels: &labels, refs };
+            if let Err(Error::NeedsItself { .. }) = objective.evaluate(&batch, true) {
+                continue;
+            }
             let one = bytes(&pool(1).install(|| objective.evaluate(&batch, true)).unwrap());
             let two = bytes(&pool(2).install(|| objective.evaluate(&batch, true)).unwrap());
             let three = bytes(&pool(3).install(|| objective.evaluate(&batch, true)).unwrap());
@@ -101,12 +151,16 @@ fn threads_and_tiles_leave_no_trace() {
                 let small = pool(2).install(|| objective.evaluate_in(&batch, true, tile)).unwrap();
                 assert!(one == bytes(&small), "tiles: {objective:?}");
             }
-            // Less than a block: to rounding.
+            // Less than a block: to rounding, by which a miner may choose otherwise.
+            if objective.miner.is_some() {
+                continue;
+            }
             let tiny = pool(2).install(|| objective.evaluate_in(&batch, true, 1)).unwrap();
             let full = objective.evaluate(&batch, true).unwrap();
-            assert!((tiny.value - full.value).abs() <= 1e-6 * full.value.abs().max(1.0));
+            assert!((tiny.value - full.value).abs() <= 1e-5 * full.value.abs().max(1.0), "{objective:?}");
+            let size = full.grad.iter().map(|d| d.abs()).fold(1.0, f32::max);
             let worst = tiny.grad.iter().zip(&full.grad).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-            assert!(worst < 1e-5, "{worst}: {objective:?}");
+            assert!(worst < 3e-5 * size, "{worst}: {objective:?}");
         }
     }
 }
@@ -116,28 +170,40 @@ fn memory_stays_below_its_formula() {
     let _alone = ALONE.write();
     let (dim, threads, tile) = (16, 2, 1 << 20);
     let pool = pool(threads);
-    let objective = Objective::from(LossConfig::Contrastive(Contrastive::default()));
-    let mut peaks = Vec::new();
-    for b in [512usize, 1024, 2048, 4096] {
-        let x = random(3, b * dim);
-        let labels: Vec<u32> = (0..b as u32).map(|i| i / 4).collect();
-        let batch = Batch { x: &x, dim, labels: &labels, refs: None };
-        let run = || pool.install(|| objective.evaluate_in(&batch, false, tile)).unwrap();
-        // The first run warms the threads' own buffers.
-        let warm = run();
-        drop(warm);
-        let before = IN_USE.load(Ordering::Relaxed);
-        PEAK.store(before, Ordering::Relaxed);
-        let found = run();
-        let peak = PEAK.load(Ordering::Relaxed) - before;
-        let bound = memory_bytes(b, b, dim, 4, tile, threads);
-        assert!(peak <= bound, "B = {b}: {peak} bytes, the formula says {bound}");
-        assert!(peak > bound / 4, "B = {b}: the formula, {bound}, is far above {peak}");
-        assert!(found.value > 0.0);
-        peaks.push(peak);
+    let sizes = [512usize, 1024, 2048, 4096];
+    for (at, objective) in objectives().into_iter().enumerate() {
+        let contrastive = objective == LossConfig::Contrastive(Contrastive::default()).into();
+        // The least and the greatest of the sizes for most, all of them for one.
+        let sizes = if contrastive { &sizes[..] } else { &sizes[at % 2..=at % 2] };
+        // What is not linear in these costs too much time for a test.
+        if matches!(objective.distance(), DistanceConfig::Lp(Lp { p: 1.0, .. })) {
+            continue;
+        }
+        let mut peaks = Vec::new();
+        for &b in sizes {
+            let x = random(3, b * dim);
+            let labels: Vec<u32> = (0..b as u32).map(|i| i / 4).collect();
+            if objective.scalars().len() > 1 {
+                continue;
+            }
+            let batch = Batch { x: &x, dim, labels: &labels, refs: None };
+            let run = || pool.install(|| objective.evaluate_in(&batch, false, tile)).unwrap();
+            // The first run warms the threads' own buffers.
+            drop(run());
+            let before = IN_USE.load(Ordering::Relaxed);
+            PEAK.store(before, Ordering::Relaxed);
+            let found = run();
+            let peak = PEAK.load(Ordering::Relaxed) - before;
+            let shape = Shape { tile_bytes: tile, threads, largest_class: 4, ..Shape::batch(b, dim) };
+            let bound = objective.memory_bytes(&shape);
+            assert!(peak <= bound, "B = {b}: {peak} bytes, the formula says {bound}: {objective:?}");
+            assert!(bound < 12 * peak, "B = {b}: the formula, {bound}, is far above {peak}: {objective:?}");
+            assert!(!contrastive || found.value > 0.0);
+            peaks.push(peak);
+        }
+        // Eight times the batch: sixty-four times the pairs, and less than eight times the memory.
+        assert!(!contrastive || peaks[3] < 8 * peaks[0], "{peaks:?}");
     }
-    // Eight times the batch: sixty-four times the pairs, and less than eight times the memory.
-    assert!(peaks[3] < 8 * peaks[0], "{peaks:?}");
 }
 
 #[test]
@@ -192,6 +258,9 @@ fn zero_and_coincident_rows_give_numbers() {
         if objective.distance == Some(DistanceConfig::Snr(Snr::default())) {
             objective.distance = Some(DistanceConfig::SquaredEuclidean(SquaredEuclidean::default()));
         }
+        if objective.distance() == DistanceConfig::Snr(Snr::default()) {
+            continue;
+        }
         let found = objective.evaluate(&Batch { x: &x, dim, labels: &labels, refs: None }, false).unwrap();
         assert!(found.value.is_finite() && found.grad.iter().all(|g| g.is_finite()), "{objective:?}");
     }
@@ -243,6 +312,9 @@ fn configs_are_names_and_numbers() {
         miner: Some(MinerConfig::MultiSimilarity(miner::MultiSimilarity { epsilon: 0.2 })),
         distance: Some(DistanceConfig::Lp(Lp { power: 2.0, ..Lp::default() })),
         reducer: Some(ReducerConfig::avg_non_zero()),
+        regularizer: None,
+        proxy_regularizer: None,
+        matryoshka: None,
     };
     assert_eq!(objective, want);
     assert_eq!(toml::from_str::<Objective>(&toml::to_string(&want).unwrap()).unwrap(), want);

@@ -51,6 +51,7 @@ const FAMILIES: [(&str, &str); 12] = [
     ("miners", "objective.miner"),
     ("distances", "objective.distance"),
     ("reducers", "objective.reducer"),
+    ("regularizers", "objective.regularizer"),
     ("heads", "head"),
     ("adapters", "adapter.adapters"),
     ("samplers", "train.sampler"),

@@ -249,7 +249,7 @@ pub struct Start {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Evaluate {
-    /// Retrieval measures, such as `map@r` or `recall@5`.
+    /// Retrieval measures, such as `map@r` or `recall@5`. Pairs with scores are measured by `spearman` and `pearson` instead.
     pub measures: Vec<Measure>,
     /// Tokens embedded at once; memory and speed only.
     pub batch_tokens: usize,

@@ -92,12 +92,6 @@ impl Dataset {
                     }));
                 }
             }
-            (_, _, Some(Roles { shape: Shape::ScoredPairs { .. }, .. })) => {
-                return Err(Error::setting_with(
-                    "the rows are pairs with a similarity, and classes or pairs that belong together are needed",
-                    "name the columns of a class, or of pairs without a score",
-                ));
-            }
             _ => {}
         }
         let mut read: Vec<PathBuf> = table.as_ref().map_or(Vec::new(), |table| table.read_files().collect());
@@ -295,6 +289,24 @@ impl Dataset {
                 Ok(groups(&anchors, &positives))
             }
         }
+    }
+
+    /// The scores of rows, for pairs that have one.
+    ///
+    /// # Errors
+    /// A score that is no finite number.
+    pub(crate) fn scores(&self, rows: &[u32]) -> Result<Option<Vec<f64>>> {
+        let Some(Roles { shape: Shape::ScoredPairs { score, .. }, .. }) = &self.roles else {
+            return Ok(None);
+        };
+        let table = self.table.as_ref().expect("scored pairs come from a table");
+        let number = |&row: &u32| -> Result<f64> { Ok(table.row(row as usize)?.number(*score)?) };
+        rows.iter().map(number).collect::<Result<_>>().map(Some)
+    }
+
+    /// Whether rows are pairs with a score.
+    pub(crate) fn scored(&self) -> bool {
+        matches!(self.roles.as_ref().map(|roles| &roles.shape), Some(Shape::ScoredPairs { .. }))
     }
 
     /// Hashes of both texts of pairs.

@@ -216,6 +216,8 @@ fn objective(error: &parallax_metric::Error) -> Option<String> {
     use parallax_metric::Error as E;
     let text = match error {
         E::NeedsPairs { .. } => "use pairs (data.anchor and data.positive), or a loss for labelled rows",
+        E::NeedsItself { .. } => "use rows with classes, or a loss for pairs",
+        E::NoRow { .. } => "ask for a pair loss, such as multi_similarity or contrastive",
         E::Overflow { .. } => "lower train.optimizer.lr, or set train.clip_norm",
         _ => "change it in the run file, or with --set",
     };
@@ -243,6 +245,9 @@ fn training(error: &parallax_train::Error) -> Option<String> {
         E::Evaluation(error) => evaluation(error),
         E::Io { source, .. } => io(source),
         E::Setting(_) => Some("change it in the run file, or with --set".to_owned()),
+        E::Unfed { .. } => Some(
+            "choose another objective.loss; \"parallax init DATA\" names those that fit the rows".to_owned(),
+        ),
         E::NotFinite { .. } => Some("lower train.optimizer.lr, or set train.clip_norm".to_owned()),
         E::Checkpoint { .. } => {
             Some("start afresh without --resume, or in another folder with --out".to_owned())

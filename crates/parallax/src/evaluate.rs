@@ -7,7 +7,9 @@ use std::fmt;
 use std::path::PathBuf;
 
 use parallax_data::Parts;
-use parallax_eval::{Gallery, Retrieval, RetrievalConfig, Similarity, Vectors, retrieval};
+use parallax_eval::{
+    Gallery, Retrieval, RetrievalConfig, SCORED_PAIRS, Similarity, Vectors, retrieval, scored_pairs,
+};
 use parallax_nn::SentenceEncoder;
 use parallax_random::Key;
 use serde::{Deserialize, Serialize};
@@ -105,13 +107,30 @@ impl fmt::Display for EvaluationReport {
             write!(f, " of {classes} classes")?;
         }
         writeln!(f, " ({}), {} dimensions", self.part.name(), self.dim)?;
-        write!(f, "{queries} queries against {gallery} rows, {}, by {similarity}", mode.replace('_', " "))?;
+        let scored = mode == SCORED_PAIRS;
+        if scored {
+            write!(f, "similarity: {similarity}")?;
+        } else {
+            write!(
+                f,
+                "{queries} queries against {gallery} rows, {}, by {similarity}",
+                mode.replace('_', " ")
+            )?;
+        }
         if *dropped > 0 {
             write!(f, "; {dropped} queries have nothing relevant and do not count")?;
         }
         let width = self.retrieval.measures.iter().map(|m| m.name.len()).max().unwrap_or(0).max(7);
-        write!(f, "\n\n{:<width$}   value   95 % interval      class mean", "measure")?;
+        if scored {
+            write!(f, "\n\n{:<width$}   value", "measure")?;
+        } else {
+            write!(f, "\n\n{:<width$}   value   95 % interval      class mean", "measure")?;
+        }
         for measure in &self.retrieval.measures {
+            if scored {
+                write!(f, "\n{:<width$} {:>7.4}", measure.name, measure.value)?;
+                continue;
+            }
             let interval = match measure.interval {
                 Some([low, high]) => format!("[{low:.4}, {high:.4}]"),
                 None => "-".to_owned(),
@@ -130,7 +149,8 @@ impl fmt::Display for EvaluationReport {
 /// Measures retrieval: of labelled rows among themselves, each left out of its own ranking; of pairs from every anchor to
 /// the positives.
 ///
-/// Two pairs that share a text on the same side are relevant for each other's anchors. `progress` is told how many rows are
+/// Pairs with a score are measured by how well their similarity follows it (Spearman's and Pearson's correlation), whatever
+/// measures are asked for. Two pairs that share a text on the same side are relevant for each other's anchors. `progress` is told how many rows are
 /// embedded.
 ///
 /// # Errors
@@ -225,7 +245,8 @@ pub(crate) struct Measured {
     pub(crate) others: Option<Vec<f32>>,
 }
 
-/// Embeds rows and measures retrieval: of labelled rows among themselves, of pairs from anchors to positives.
+/// Embeds rows and measures retrieval: of labelled rows among themselves, of pairs from anchors to positives. Of pairs with
+/// scores, the correlation of similarities with scores instead.
 pub(crate) fn measure(
     data: &Dataset,
     reader: &Reader,
@@ -236,7 +257,13 @@ pub(crate) fn measure(
     progress: &mut dyn FnMut(usize),
 ) -> Result<Measured> {
     let (values, other) = data.embed(reader, encoder, rows, batch_tokens, progress)?;
-    let (labels, dim) = (data.relevance(rows)?, encoder.dim());
+    let dim = encoder.dim();
+    if let (Some(scores), Some(second)) = (data.scores(rows)?, &other) {
+        let retrieval = scored_pairs(&values, second, dim, &scores, settings.similarity)?;
+        // Pairs with scores say nothing of which texts belong together, so there is nothing to search in.
+        return Ok(Measured { retrieval, dim, vectors: Vec::new(), others: None });
+    }
+    let labels = data.relevance(rows)?;
     let queries = Vectors { values: &values, dim, labels: &labels };
     let gallery = match &other {
         None => Gallery::LeaveOneOut,

@@ -1,4 +1,6 @@
-//! A look at data before anything is trained on them.
+//! A look at data before anything is trained on them, and at what a loss does with pairs.
+
+mod weights;
 
 use parallax_data::check::{Beside, CheckOptions, Report};
 use parallax_data::split::Split;
@@ -7,6 +9,7 @@ use parallax_random::Key;
 use crate::config::Data;
 use crate::dataset::Dataset;
 use crate::{Error, Model, Result};
+pub use weights::{WeightSettings, Weights, weights};
 
 /// How data are checked.
 #[derive(Clone, Copy, Default)]

@@ -50,7 +50,9 @@ pub use error::{Error, Result, hint};
 pub use evaluate::{Evaluation, EvaluationReport, Part, evaluate};
 pub use model::{BATCH_TOKENS, Model, Vectors};
 pub use parallax_eval::{Measure, Similarity};
+pub use parallax_metric as metric;
 pub use parallax_nn::{LoadOptions, pooling::Mode as Pooling};
+pub use parallax_train::{Criterion, OwnLoss};
 pub use parity::{ParityOptions, ParityReport, parity};
 
 /// Runs `work` on a pool of `threads` threads; 0 takes one for each processor.

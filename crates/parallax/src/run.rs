@@ -21,7 +21,7 @@ use parallax_linear::{Selection, SelectionConfig};
 use parallax_nn::head::{Head, LinearHead};
 use parallax_nn::{LoadOptions, SentenceEncoder, cpu};
 use parallax_random::Key;
-use parallax_train::{Measures, Trainer, checkpoint, peak_memory};
+use parallax_train::{Criterion, Measures, Trainer, checkpoint, peak_memory};
 
 use crate::config::RunConfig;
 use crate::dataset::{Dataset, Reader};
@@ -43,6 +43,9 @@ pub struct TrainOptions {
     pub out: Option<PathBuf>,
     /// Set from outside to stop after the current step, with a checkpoint.
     pub stop: Arc<AtomicBool>,
+    /// A loss of the caller's own, minimised instead of the configuration's objective; see
+    /// [`OwnLoss`](parallax_train::OwnLoss).
+    pub objective: Option<Arc<dyn Criterion>>,
 }
 
 /// What a run tells while it goes on.
@@ -126,7 +129,9 @@ fn execute(
         on_event(&Event::Message(format!("{} is finished", folder.display())));
         return Ok(Done::Made(Box::new(outcome)));
     }
-    config.objective.check()?;
+    let own = options.objective.clone();
+    let objective: &dyn Criterion = own.as_deref().unwrap_or(&config.objective);
+    objective.check()?;
 
     let data = Dataset::open(&config.data)?;
     data.describe().iter().for_each(|line| on_event(&Event::Message(line.clone())));
@@ -147,18 +152,36 @@ fn execute(
     let planned = match rehearsed {
         false => None,
         true => {
-            let planned = RunPlan::new(&config, &data, &parts, &split, &folder)?;
+            let mut planned = RunPlan::new(&config, &data, &parts, &split, &folder)?;
+            if let Some(own) = &own {
+                planned.loss = serde_json::json!({ "name": own.name() });
+                planned.miner = serde_json::Value::Null;
+            }
             if planned.fetched.is_some() {
                 return Ok(Done::Planned(Box::new(planned)));
             }
             Some(planned)
         }
     };
+    if config.adapter.is_some() && data.scored() {
+        return Err(Error::setting_with(
+            "a closed-form map needs classes or pairs that belong together, and each pair has a score",
+            "take out [adapter] to train on the scores",
+        ));
+    }
     let (base, start) = load(&config, &data, key, on_event)?;
     let reader = data.reader(&base, config.model.as_ref().and_then(|m| m.prompt.as_deref()))?;
-    check_validation(&config)?;
-    let ground =
-        Ground { config: &config, data: &data, parts: &parts, reader: &reader, key, folder: &folder };
+    check_validation(&config, data.scored())?;
+    let ground = Ground {
+        config: &config,
+        objective,
+        own: own.is_some(),
+        data: &data,
+        parts: &parts,
+        reader: &reader,
+        key,
+        folder: &folder,
+    };
     match (&config.adapter, planned) {
         (Some(search), None) => Ok(Done::Made(Box::new(ground.fit(search, base, &options, on_event)?))),
         (Some(_), Some(planned)) => Ok(Done::Planned(Box::new(ground.rehearse(planned, &base)?))),
@@ -169,6 +192,10 @@ fn execute(
 /// What a run stands on.
 struct Ground<'a> {
     config: &'a RunConfig,
+    /// What is minimised.
+    objective: &'a dyn Criterion,
+    /// Whether that is a loss of the caller's own.
+    own: bool,
     data: &'a Dataset,
     parts: &'a Parts,
     reader: &'a Reader,
@@ -194,7 +221,7 @@ impl Ground<'_> {
         planned: Option<RunPlan>,
         on_event: &mut dyn FnMut(&Event),
     ) -> Result<Done> {
-        let Ground { config, data, parts, reader, key, folder } = *self;
+        let Ground { config, objective, data, parts, reader, key, folder, .. } = *self;
         let train_rows = TrainRows::new(data, reader, &parts.train)?;
         let hashes: Vec<&[u64]> = train_rows.hashes().iter().map(Vec::as_slice).collect();
         let rows = Rows {
@@ -219,7 +246,7 @@ impl Ground<'_> {
             Ok(result.retrieval.measures.into_iter().map(|m| (m.name, m.value)).collect())
         };
         let mut trainer = Trainer {
-            objective: &config.objective,
+            objective,
             config: &config.train,
             examples: &train_rows,
             batches: &batches,
@@ -228,7 +255,7 @@ impl Ground<'_> {
             key: key.named("train"),
             stop: &options.stop,
             folder,
-            fingerprint: fingerprint(config, &data.sha256()?, &base)?,
+            fingerprint: fingerprint(config, options.objective.as_deref(), &data.sha256()?, &base)?,
             tensorboard: config.output.tensorboard,
         };
         trainer.check()?;
@@ -378,8 +405,14 @@ impl Ground<'_> {
             after = Some(result);
         }
         outcome.advise();
+        if self.own && config.adapter.is_none() {
+            outcome.advice.push(format!(
+                "trained with a loss that is not one of Parallax, {}; [objective] of the settings was not used",
+                self.objective.name()
+            ));
+        }
         let model = folder.join("model");
-        parallax_nn::folder::save(&made.model, &model, &card::card(config, &outcome))?;
+        parallax_nn::folder::save(&made.model, &model, &card::card(config, &self.loss(), &outcome))?;
         outcome.model = Some(model);
         let mut json = serde_json::Value::Null;
         if config.output.report {
@@ -388,6 +421,7 @@ impl Ground<'_> {
             let log = folder.join("metrics.jsonl");
             let page = page::page(
                 config,
+                &self.loss(),
                 &outcome,
                 data,
                 rows,
@@ -408,6 +442,11 @@ impl Ground<'_> {
         }
         write(&folder.join("metrics.json"), &format!("{json:#}\n"))?;
         Ok(outcome)
+    }
+
+    /// The name of what was minimised.
+    fn loss(&self) -> String {
+        if self.config.adapter.is_some() { "closed form".to_owned() } else { self.objective.name() }
     }
 
     fn measured(&self, model: &SentenceEncoder, rows: &[u32], resamples: usize) -> Result<Measured> {
@@ -504,10 +543,25 @@ fn reported(parts: &Parts) -> (&'static str, &[u32]) {
     }
 }
 
-fn check_validation(config: &RunConfig) -> Result<()> {
-    let names: Vec<String> = config.evaluate.measures.iter().map(Measure::to_string).collect();
+/// The measures of scored pairs.
+pub(crate) const CORRELATIONS: [&str; 2] = ["spearman", "pearson"];
+
+fn check_validation(config: &RunConfig, scored: bool) -> Result<()> {
+    let names: Vec<String> = match scored {
+        true => CORRELATIONS.map(str::to_owned).to_vec(),
+        false => config.evaluate.measures.iter().map(Measure::to_string).collect(),
+    };
     if names.contains(&config.train.validate_with) {
         return Ok(());
+    }
+    if scored {
+        return Err(Error::setting_with(
+            format!(
+                "train.validate_with = \"{}\" is not measured on scored pairs",
+                config.train.validate_with
+            ),
+            format!("set it to one of {}", names.join(", ")),
+        ));
     }
     Err(Error::setting_with(
         format!("train.validate_with = \"{}\" is not among evaluate.measures", config.train.validate_with),
@@ -539,13 +593,21 @@ fn translate(event: parallax_train::Event) -> Event {
 }
 
 /// SHA-256 over everything that decides a run's result: settings, data and starting weights.
-fn fingerprint(config: &RunConfig, data: &str, base: &SentenceEncoder) -> Result<String> {
+fn fingerprint(
+    config: &RunConfig,
+    own: Option<&dyn Criterion>,
+    data: &str,
+    base: &SentenceEncoder,
+) -> Result<String> {
     use sha2::{Digest, Sha256};
     let mut hash = Sha256::new();
     let mut settings = config.clone();
     settings.name.clear();
     settings.output = Default::default();
     hash.update(settings.to_toml()?);
+    if let Some(own) = own {
+        hash.update(format!("{own:?}"));
+    }
     hash.update(data);
     parallax_nn::parameters::read(base.network(), |path, _, values| {
         hash.update(path);

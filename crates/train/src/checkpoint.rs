@@ -1,7 +1,7 @@
 //! Everything a run needs to go on as if it had never stopped.
 //!
 //! A checkpoint is a folder: `state.json`, `model.safetensors` (every parameter by path), `optimizer.safetensors` (two
-//! moments per trained parameter) and, once there has been a validation, `best.safetensors`. It is written beside the old
+//! moments per trained parameter), `objective.safetensors` where the objective learns proxies or numbers of its own, and, once there has been a validation, `best.safetensors`. It is written beside the old
 //! one and put in its place by renaming. Batches and dropout are functions of (seed, step), so no generator state is
 //! needed.
 
@@ -13,6 +13,7 @@ use parallax_nn::folder::weights::{self, Weights};
 use parallax_nn::{SentenceEncoder, parameters};
 use serde::{Deserialize, Serialize};
 
+use crate::learned::Learned;
 use crate::optimizer::{Moments, State};
 use crate::{Error, Result};
 
@@ -63,6 +64,7 @@ pub(crate) fn write(
     folder: &Path,
     position: &Position,
     model: &SentenceEncoder,
+    learned: &Learned,
     state: &State,
     best: Option<&Values>,
 ) -> Result<()> {
@@ -87,6 +89,11 @@ pub(crate) fn write(
         })
         .collect();
     weights::write(&work.join("optimizer.safetensors"), &moments)?;
+    let own: Vec<weights::Tensor> =
+        learned.parts().map(|(path, values)| weights::Tensor::f32(path, &[values.len()], values)).collect();
+    if !own.is_empty() {
+        weights::write(&work.join("objective.safetensors"), &own)?;
+    }
     if let Some(best) = best {
         weights::write(&work.join("best.safetensors"), &tensors(best))?;
     }
@@ -131,12 +138,18 @@ pub fn remove(folder: &Path) -> Result<()> {
 pub(crate) struct Loaded {
     pub position: Position,
     pub model: SentenceEncoder,
+    pub learned: Learned,
     pub state: State,
     pub best: Option<Values>,
 }
 
-/// Reads a checkpoint into `model`, which must have the same parameters.
-pub(crate) fn read(folder: &Path, fingerprint: &str, model: SentenceEncoder) -> Result<Loaded> {
+/// Reads a checkpoint into `model` and `learned`, which must have the same parameters.
+pub(crate) fn read(
+    folder: &Path,
+    fingerprint: &str,
+    model: SentenceEncoder,
+    mut learned: Learned,
+) -> Result<Loaded> {
     let bad = |path: &Path, what: String| Error::Checkpoint { path: path.to_owned(), what };
     let at = folder.join("state.json");
     let text = fs::read_to_string(&at).map_err(io(&at))?;
@@ -167,16 +180,27 @@ pub(crate) fn read(folder: &Path, fingerprint: &str, model: SentenceEncoder) -> 
             _ => entry.second = values,
         }
     }
-    for parameter in model.parameters() {
-        let n = parameter.len();
-        if moments.get(&parameter.path).is_some_and(|m| m.first.len() != n || m.second.len() != n) {
+    if learned.parts().next().is_some() {
+        let mut stored = load("objective.safetensors")?;
+        for (name, values) in learned.parts_mut() {
+            let found = stored.remove(name).map(|(_, found)| found);
+            *values = found.filter(|found| found.len() == values.len()).ok_or_else(|| {
+                let path = folder.join("objective.safetensors");
+                bad(&path, format!("parameter \"{name}\" is missing or has another size"))
+            })?;
+        }
+    }
+    let parameters = model.parameters();
+    let of_model = parameters.iter().map(|parameter| (parameter.path.as_str(), parameter.len()));
+    for (name, n) in of_model.chain(learned.parts().map(|(path, values)| (path, values.len()))) {
+        if moments.get(name).is_some_and(|m| m.first.len() != n || m.second.len() != n) {
             let path = folder.join("optimizer.safetensors");
-            return Err(bad(&path, format!("moments of \"{}\" have the wrong size", parameter.path)));
+            return Err(bad(&path, format!("moments of \"{name}\" have the wrong size")));
         }
     }
     let best = if position.best.is_some() { Some(load("best.safetensors")?) } else { None };
     let state = State { steps: position.step, moments };
-    Ok(Loaded { position, model, state, best })
+    Ok(Loaded { position, model, learned, state, best })
 }
 
 /// Puts values into a model.

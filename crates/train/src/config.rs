@@ -21,7 +21,16 @@ pub struct Training {
     pub optimizer: Optimizer,
     /// How the learning rate changes over the run.
     pub schedule: Schedule,
-    /// Gradients are scaled so that their norm over all parameters is at most this. Off where it is not given.
+    /// Peak learning rate of the proxies of a loss that has them; 100 times the optimiser's where it is not given, as in
+    /// Kim et al., Proxy Anchor, CVPR 2020. Proxies start at random, so they have further to go than a pretrained model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy_lr: Option<f64>,
+    /// Peak learning rate of a loss's learnable numbers, such as the boundary of the margin loss; 100 times the optimiser's
+    /// where it is not given, like that of proxies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scalar_lr: Option<f64>,
+    /// Gradients are scaled so that their norm over all parameters of the model is at most this (proxies and a loss's own
+    /// numbers are left out). Off where it is not given.
     pub clip_norm: Option<f64>,
     /// Parts of the network that are not trained: dotted prefixes of parameter paths, such as `encoder.embeddings`.
     pub freeze: Vec<String>,
@@ -62,6 +71,8 @@ impl Default for Training {
             sampler: None,
             optimizer: Optimizer::default(),
             schedule: Schedule::default(),
+            proxy_lr: None,
+            scalar_lr: None,
             clip_norm: None,
             freeze: Vec::new(),
             groups: Vec::new(),

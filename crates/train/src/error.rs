@@ -20,6 +20,14 @@ pub enum Error {
         /// The loss, or the parameter's path.
         what: String,
     },
+    /// The loss needs something that the rows do not hold, or cannot use what they are.
+    #[error("{loss} needs {missing}")]
+    Unfed {
+        /// The loss.
+        loss: String,
+        /// What is missing.
+        missing: String,
+    },
     /// The model.
     #[error(transparent)]
     Model(#[from] parallax_nn::Error),
@@ -43,4 +51,4 @@ pub enum Error {
 }
 
 /// `Result` with this crate's [`Error`].
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;

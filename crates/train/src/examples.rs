@@ -17,12 +17,17 @@ pub struct Example {
 
 /// The training rows, fetched by number when a batch needs them, so that texts can stay on disk.
 pub trait Examples: Sync {
-    /// The class of every row. For pairs: rows that share a text have the same number, so that they are not taken for each
+    /// The class of every row, from 0 to the number of classes without a gap, so that proxies can stand for them. For pairs: rows that share a text have the same number, so that they are not taken for each
     /// other's negatives.
     fn labels(&self) -> &[u32];
 
     /// Whether rows are pairs.
     fn paired(&self) -> bool;
+
+    /// The score of every row, for pairs that have one.
+    fn scores(&self) -> Option<&[f64]> {
+        None
+    }
 
     /// The rows with these numbers, in this order.
     ///

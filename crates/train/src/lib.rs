@@ -1,13 +1,15 @@
 //! The training loop: optimiser, schedules, checkpoints, resume.
 //!
-//! A [`Trainer`] joins a model, an objective, rows and a sampler. Every random decision is a function of the run's key and
+//! A [`Trainer`] joins a model, what it minimises (a [`Criterion`]), rows and a sampler. Every random decision is a function of the run's key and
 //! the step, so a checkpoint holds parameters, moments and a position, and a run that is killed goes on to the same
 //! bytes.
 
 pub mod checkpoint;
 mod config;
+mod criterion;
 mod error;
 mod examples;
+mod learned;
 mod log;
 pub mod optimizer;
 mod plan;
@@ -17,6 +19,7 @@ pub mod tensorboard;
 mod trainer;
 
 pub use config::{Group, Training};
+pub use criterion::{Criterion, OwnLoss};
 pub use error::{Error, Result};
 pub use examples::{Example, Examples};
 pub use plan::{Plan, duration, peak_memory};

@@ -1,12 +1,14 @@
 //! What a run will do and cost, said before its first step.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::time::Instant;
 
-use parallax_metric::{Layout, LossConfig};
+use parallax_metric::{Layout, Shape, TILE_BYTES};
 use parallax_nn::SentenceEncoder;
 use serde::Serialize;
 
+use crate::learned::Learned;
 use crate::optimizer::State;
 use crate::{Result, Trainer};
 
@@ -21,8 +23,12 @@ pub struct Plan {
     pub steps_per_epoch: u64,
     /// Rows of a batch.
     pub batch_size: usize,
-    /// Negatives that each anchor meets in a batch, on average, before mining.
+    /// Negatives that each anchor meets in a batch, on average, before mining: other rows, or proxies of other classes; 0 for
+    /// a loss on scores, which has none.
     pub negatives_per_anchor: f64,
+    /// An upper bound on the bytes that the objective takes beside the model: one evaluation on the largest batch that was
+    /// looked at, and its proxies and numbers with two moments each.
+    pub objective_bytes: usize,
     /// Estimated peak memory of the process in bytes, where the system tells.
     pub memory: Option<u64>,
     /// Estimated seconds, validations included.
@@ -47,7 +53,11 @@ impl fmt::Display for Plan {
             "batches: {} rows, {:.0} tokens on average; {} steps, {} an epoch",
             self.batch_size, self.tokens_per_batch, self.steps, self.steps_per_epoch
         )?;
-        writeln!(f, "effective negatives per anchor: {:.1}", self.negatives_per_anchor)?;
+        if self.negatives_per_anchor > 0.0 {
+            writeln!(f, "effective negatives per anchor: {:.1}", self.negatives_per_anchor)?;
+        }
+        let mib = self.objective_bytes as f64 / f64::from(1 << 20);
+        writeln!(f, "objective: {mib:.1} MiB beside the model")?;
         if let Some(memory) = self.memory {
             writeln!(f, "estimated peak memory: {:.2} GiB", memory as f64 / f64::from(1 << 30))?;
         }
@@ -77,7 +87,12 @@ const SAMPLED: usize = 24;
 
 /// Computes some batches of the coming epoch, the largest of those looked at among them, and one optimiser step on a
 /// copy, and throws the results away. Nothing of the run's state changes.
-pub(crate) fn probe(trainer: &Trainer<'_>, model: &SentenceEncoder, from: u64) -> Result<Plan> {
+pub(crate) fn probe(
+    trainer: &Trainer<'_>,
+    model: &SentenceEncoder,
+    learned: &Learned,
+    from: u64,
+) -> Result<Plan> {
     let per_epoch = trainer.batches.batches_per_epoch() as u64;
     let batches = trainer.batches.batches(from / per_epoch);
     let stride = batches.len().div_ceil(SAMPLED);
@@ -100,7 +115,7 @@ pub(crate) fn probe(trainer: &Trainer<'_>, model: &SentenceEncoder, from: u64) -
     let chosen = if steps > 8 { &chosen[..] } else { &chosen[1..] };
     for (at, (_, rows)) in chosen.iter().enumerate() {
         let begun = Instant::now();
-        let computed = trainer.compute(model, rows, from)?;
+        let computed = trainer.compute(model, learned, rows, from)?;
         if at > 0 || chosen.len() == 1 {
             tokens += computed.tokens;
             seconds += begun.elapsed().as_secs_f64();
@@ -132,6 +147,7 @@ pub(crate) fn probe(trainer: &Trainer<'_>, model: &SentenceEncoder, from: u64) -
     }
     Ok(Plan {
         memory: memory(computing, &parts, trainer.validate.is_some()),
+        objective_bytes: objective_bytes(trainer, model, learned, sizes[sizes.len() - 1].1)?,
         parts,
         steps,
         steps_per_epoch: per_epoch,
@@ -150,18 +166,54 @@ fn memory(computing: Option<u64>, parts: &[(String, usize, usize)], validated: b
     computing.map(|peak| peak + beside as u64)
 }
 
-/// Counted on a batch: references that are of another class than the anchor.
+/// What the objective takes on a batch of these rows, and what it keeps from step to step.
+fn objective_bytes(
+    trainer: &Trainer<'_>,
+    model: &SentenceEncoder,
+    learned: &Learned,
+    rows: &[u32],
+) -> Result<usize> {
+    let hard: usize = if trainer.examples.paired() {
+        trainer.examples.fetch(rows)?.iter().map(|example| example.negatives.len()).sum()
+    } else {
+        0
+    };
+    let shape = Shape {
+        anchors: rows.len(),
+        references: rows.len() + hard,
+        proxies: learned.proxies.len() / model.dim().max(1),
+        dim: model.dim(),
+        largest_class: counts(trainer, rows).values().copied().max().unwrap_or(0),
+        value_bytes: size_of::<f32>(),
+        tile_bytes: TILE_BYTES,
+        threads: rayon::current_num_threads(),
+    };
+    let kept: usize = learned.parts().map(|(_, values)| 3 * size_of::<f32>() * values.len()).sum();
+    Ok(trainer.objective.memory_bytes(&shape) + kept)
+}
+
+/// Rows of each class in a batch.
+fn counts(trainer: &Trainer<'_>, rows: &[u32]) -> HashMap<u32, usize> {
+    let mut counts = HashMap::new();
+    rows.iter().for_each(|&row| *counts.entry(trainer.examples.labels()[row as usize]).or_insert(0) += 1);
+    counts
+}
+
+/// Counted on a batch: references, or proxies, that are of another class than the anchor.
 fn negatives(trainer: &Trainer<'_>, rows: &[u32]) -> Result<f64> {
-    if trainer.examples.paired() && matches!(trainer.objective.loss, LossConfig::MultipleNegativesRanking(_))
-    {
+    let wants = trainer.objective.wants();
+    if wants.targets.is_some() {
+        return Ok(0.0);
+    }
+    if let Some(per_class) = wants.proxies {
+        return Ok((trainer.classes().saturating_sub(1) * per_class) as f64);
+    }
+    if trainer.examples.paired() && wants.pairs {
         let hard = trainer.examples.fetch(rows)?.iter().map(|e| e.negatives.len()).sum();
         return Ok(Layout::Pairs { batch: rows.len(), hard_negatives: hard }.negatives_per_anchor() as f64);
     }
-    let labels: Vec<u32> = rows.iter().map(|&row| trainer.examples.labels()[row as usize]).collect();
-    let mut counts = std::collections::HashMap::new();
-    labels.iter().for_each(|label| *counts.entry(label).or_insert(0usize) += 1);
-    let own: usize = counts.values().map(|n| n * n).sum();
-    Ok(labels.len() as f64 - own as f64 / labels.len().max(1) as f64)
+    let own: usize = counts(trainer, rows).values().map(|n| n * n).sum();
+    Ok(rows.len() as f64 - own as f64 / rows.len().max(1) as f64)
 }
 
 #[cfg(test)]

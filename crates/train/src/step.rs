@@ -1,10 +1,12 @@
 //! Forward and backward of one batch.
 
 use burn::tensor::{Gradients, Tensor, TensorData};
-use parallax_metric::{Batch, Objective, ObjectiveStats, Own, Refs};
+use parallax_metric::{Batch, Context, ObjectiveStats, Own, Refs};
 use parallax_nn::{Input, Pass, SentenceEncoder};
+use parallax_random::Key;
 
-use crate::{Error, Example, Result};
+use crate::learned::{self, Learned};
+use crate::{Criterion, Error, Example, Result};
 
 /// What a batch gave.
 pub(crate) struct Computed {
@@ -14,19 +16,32 @@ pub(crate) struct Computed {
     pub stats: ObjectiveStats,
     /// Gradients of every parameter that the batch reached.
     pub gradients: Gradients,
+    /// Gradients of what the objective learns.
+    pub learned: learned::Gradients,
     /// Whether any embedding has a gradient other than 0.
     pub moved: bool,
     /// Tokens, without padding.
     pub tokens: usize,
 }
 
-/// Loss and gradients of one batch; `labels` are those of the rows.
+/// The rows of a batch.
+pub(crate) struct BatchRows<'a> {
+    /// The rows.
+    pub examples: &'a [Example],
+    /// Their labels.
+    pub labels: &'a [u32],
+    /// Their scores, for scored pairs.
+    pub scores: Option<&'a [f64]>,
+}
+
+/// Loss and gradients of one batch; `key` is what the objective draws from in this step.
 pub(crate) fn compute(
     model: &SentenceEncoder,
-    objective: &Objective,
-    examples: &[Example],
-    labels: &[u32],
+    criterion: &dyn Criterion,
+    learned: &Learned,
+    BatchRows { examples, labels, scores }: BatchRows<'_>,
     pass: &Pass,
+    key: Key,
     step: u64,
 ) -> Result<Computed> {
     let mut inputs: Vec<&Input> = examples.iter().map(|e| &e.anchor).collect();
@@ -53,17 +68,23 @@ pub(crate) fn compute(
     } else {
         Vec::new()
     };
-    let own = match objective.loss {
-        parallax_metric::LossConfig::MultipleNegativesRanking(_) => Own::Positive,
-        _ => Own::None,
-    };
+    let own = if criterion.wants().pairs { Own::Positive } else { Own::None };
     let batch = Batch {
         x: &values[..split],
         dim,
         labels,
         refs: paired.then_some(Refs { r: &values[split..], labels: &ref_labels, own }),
     };
-    let mut evaluated = objective.evaluate::<f32>(&batch, true)?;
+    let scalars: Vec<f64> = learned.scalars.iter().map(|&value| f64::from(value)).collect();
+    let context = Context {
+        want_ref_grad: true,
+        scalars: (!scalars.is_empty()).then_some(&scalars),
+        proxies: (!learned.proxies.is_empty()).then_some(&learned.proxies),
+        targets: scores,
+        key,
+        ..Context::default()
+    };
+    let mut evaluated = criterion.evaluate(&batch, &context)?;
     if !evaluated.value.is_finite() {
         return Err(Error::NotFinite { step, what: "the loss".into() });
     }
@@ -74,6 +95,10 @@ pub(crate) fn compute(
     let device = x.device();
     let seed = Tensor::<2>::from_data(TensorData::new(gradient, [rows, dim]), &device);
     let gradients = (x * seed).sum().backward();
+    let learned = learned::Gradients {
+        proxies: std::mem::take(&mut evaluated.proxy_grad),
+        scalars: evaluated.scalar_grad.iter().map(|&gradient| gradient as f32).collect(),
+    };
     let tokens = inputs.iter().map(|input| input.tokens()).sum();
-    Ok(Computed { value: evaluated.value, stats: evaluated.stats, gradients, moved, tokens })
+    Ok(Computed { value: evaluated.value, stats: evaluated.stats, gradients, learned, moved, tokens })
 }

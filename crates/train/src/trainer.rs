@@ -5,18 +5,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use parallax_data::sampler::Batches;
-use parallax_metric::Objective;
 use parallax_nn::{Pass, SentenceEncoder, parameters};
 use parallax_random::Key;
 use serde_json::{Value, json};
 
 use crate::checkpoint::{self, Position, Values};
+use crate::learned::{Learned, PROXIES};
 use crate::log::Log;
 use crate::optimizer::{State, squared_norm};
 use crate::plan::{Plan, probe};
-use crate::step::{self, Computed};
+use crate::step::{self, BatchRows, Computed};
 use crate::tensorboard::Events;
-use crate::{Error, Examples, Result, Training};
+use crate::{Criterion, Error, Examples, Result, Training};
 
 /// What a run tells while it goes on.
 #[derive(Clone, Debug)]
@@ -63,8 +63,8 @@ pub type Validate<'a> = dyn Fn(&SentenceEncoder) -> Result<Measures> + 'a;
 
 /// A run: a model, what it learns from and how.
 pub struct Trainer<'a> {
-    /// The objective.
-    pub objective: &'a Objective,
+    /// What is minimised.
+    pub objective: &'a dyn Criterion,
     /// Settings.
     pub config: &'a Training,
     /// The rows.
@@ -87,6 +87,12 @@ pub struct Trainer<'a> {
     pub tensorboard: bool,
 }
 
+/// More learnable scalars than this are not logged with each step.
+const LOGGED_SCALARS: usize = 8;
+
+/// How many times the model's rate that of proxies and scalars is.
+const LEARNED_RATE: f64 = 100.0;
+
 /// What came out.
 pub struct Trained {
     /// The model: that of the best validation, or of the last step.
@@ -105,8 +111,10 @@ pub struct Trained {
     pub interrupted: bool,
 }
 
+/// All that a step changes.
 struct Progress {
     model: SentenceEncoder,
+    learned: Learned,
     state: State,
     position: Position,
     best: Option<Values>,
@@ -130,6 +138,12 @@ impl Trainer<'_> {
         self.config.optimizer.check()?;
         self.config.schedule.check()?;
         self.objective.check()?;
+        self.check_fed()?;
+        for (name, rate) in [("proxy_lr", self.config.proxy_lr), ("scalar_lr", self.config.scalar_lr)] {
+            if let Some(rate) = rate.filter(|rate| !(rate.is_finite() && *rate >= 0.0)) {
+                return Err(Error::Setting(format!("train.{name} = {rate} must be 0 or more")));
+            }
+        }
         if self.steps() == 0 {
             return Err(Error::Setting("train.epochs and train.max_steps leave no step to take".into()));
         }
@@ -146,6 +160,28 @@ impl Trainer<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Refuses rows that the objective cannot learn from.
+    fn check_fed(&self) -> Result<()> {
+        let wants = self.objective.wants();
+        let missing = match (self.examples.paired(), self.examples.scores().is_some()) {
+            (false, _) if wants.targets.is_some() => "pairs with a score, and the rows have classes",
+            (false, _) if wants.pairs => "pairs, and the rows have classes",
+            (true, _) if wants.proxies.is_some() => "classes for its proxies, and the rows are pairs",
+            (true, _) if wants.itself => "rows with classes, and the rows are pairs",
+            (true, false) if wants.targets.is_some() => "a score for each pair, and there is none",
+            (true, true) if wants.targets.is_none() => {
+                "pairs that belong together, and each pair has a score"
+            }
+            _ => return Ok(()),
+        };
+        Err(Error::Unfed { loss: self.objective.name(), missing: missing.into() })
+    }
+
+    /// Classes of the rows.
+    pub(crate) fn classes(&self) -> usize {
+        self.examples.labels().iter().max().map_or(0, |most| *most as usize + 1)
     }
 
     /// Marks what is trained, and refuses patterns that match nothing.
@@ -173,6 +209,7 @@ impl Trainer<'_> {
     /// The model and where it stands: at the beginning, or after the steps of the checkpoint in the folder.
     fn start(&self, model: SentenceEncoder, resume: bool, tell: &mut dyn FnMut(Event)) -> Result<Progress> {
         let model = self.prepare(model)?;
+        let learned = Learned::new(self.objective, self.classes(), model.dim(), self.key);
         let found = if resume { checkpoint::find(&self.checkpoint()) } else { None };
         let Some(path) = found else {
             let position = Position {
@@ -180,12 +217,12 @@ impl Trainer<'_> {
                 fingerprint: self.fingerprint.clone(),
                 ..Position::default()
             };
-            return Ok(Progress { model, state: State::default(), position, best: None });
+            return Ok(Progress { model, learned, state: State::default(), position, best: None });
         };
-        let checkpoint::Loaded { position, model, state, best } =
-            checkpoint::read(&path, &self.fingerprint, model)?;
+        let checkpoint::Loaded { position, model, learned, state, best } =
+            checkpoint::read(&path, &self.fingerprint, model, learned)?;
         tell(Event::Message(format!("going on after step {}", position.step)));
-        Ok(Progress { model, state, position, best })
+        Ok(Progress { model, learned, state, position, best })
     }
 
     /// What [`run`](Self::run) would do and cost, found out by computing a few batches. Nothing is written.
@@ -195,7 +232,7 @@ impl Trainer<'_> {
     pub fn plan(&self, model: SentenceEncoder, resume: bool, tell: &mut dyn FnMut(Event)) -> Result<Plan> {
         self.check()?;
         let progress = self.start(model, resume, tell)?;
-        probe(self, &progress.model, progress.position.step)
+        probe(self, &progress.model, &progress.learned, progress.position.step)
     }
 
     /// Trains, from the beginning or from the checkpoint in the folder.
@@ -208,7 +245,7 @@ impl Trainer<'_> {
         let mut log = Log::open(&self.folder.join("metrics.jsonl"), progress.position.log_bytes)?;
         let mut events =
             if self.tensorboard { Some(Events::open(self.folder, progress.position.step)?) } else { None };
-        let plan = probe(self, &progress.model, progress.position.step)?;
+        let plan = probe(self, &progress.model, &progress.learned, progress.position.step)?;
         tell(Event::Plan(plan.clone()));
 
         let (steps, per_epoch) = (self.steps(), self.batches.batches_per_epoch() as u64);
@@ -261,8 +298,8 @@ impl Trainer<'_> {
             progress.position.log_bytes = log.bytes();
             interrupted = self.stop.load(Ordering::Relaxed) && taken < steps && !stop;
             if interrupted || (due(self.config.checkpoint_every) && taken < steps && !stop) {
-                let Progress { model, state, position, best } = &progress;
-                checkpoint::write(&self.checkpoint(), position, model, state, best.as_ref())?;
+                let Progress { model, learned, state, position, best } = &progress;
+                checkpoint::write(&self.checkpoint(), position, model, learned, state, best.as_ref())?;
             }
             if interrupted || stop {
                 break;
@@ -286,6 +323,13 @@ impl Trainer<'_> {
         peak * self.config.schedule.factor(step, self.steps())
     }
 
+    /// The learning rate of what the objective learns, by its path.
+    fn learned_rate(&self, path: &str, step: u64) -> f64 {
+        let own = if path == PROXIES { self.config.proxy_lr } else { self.config.scalar_lr };
+        let peak = own.unwrap_or(LEARNED_RATE * self.config.optimizer.adamw().lr);
+        peak * self.config.schedule.factor(step, self.steps())
+    }
+
     fn group(&self, path: &str) -> Option<&crate::Group> {
         self.config.groups.iter().find(|group| parameters::matches(&group.parameters, path))
     }
@@ -299,11 +343,21 @@ impl Trainer<'_> {
     }
 
     /// Forward and backward of some rows as they would be at `step`.
-    pub(crate) fn compute(&self, model: &SentenceEncoder, rows: &[u32], step: u64) -> Result<Computed> {
+    pub(crate) fn compute(
+        &self,
+        model: &SentenceEncoder,
+        learned: &Learned,
+        rows: &[u32],
+        step: u64,
+    ) -> Result<Computed> {
         let examples = self.examples.fetch(rows)?;
         let all = self.examples.labels();
         let labels: Vec<u32> = rows.iter().map(|&row| all[row as usize]).collect();
-        step::compute(model, self.objective, &examples, &labels, &self.pass(step), step + 1)
+        let of_rows = |all: &[f64]| -> Vec<f64> { rows.iter().map(|&row| all[row as usize]).collect() };
+        let scores = self.examples.scores().map(of_rows);
+        let batch = BatchRows { examples: &examples, labels: &labels, scores: scores.as_deref() };
+        let key = self.key.named("objective").at(step);
+        step::compute(model, self.objective, learned, batch, &self.pass(step), key, step + 1)
     }
 
     fn step(
@@ -313,18 +367,21 @@ impl Trainer<'_> {
         step: u64,
         tell: &mut dyn FnMut(Event),
     ) -> Result<(f64, Value)> {
-        let computed = self.compute(&progress.model, rows, step)?;
+        let computed = self.compute(&progress.model, &progress.learned, rows, step)?;
         let (value, stats, moved) = (computed.value, computed.stats, computed.moved);
         let first = step == 0 && moved;
         let applied =
             self.apply(&mut progress.model, &mut progress.state, computed.gradients, step, first)?;
+        let adamw = self.config.optimizer.adamw();
+        let rate = |path: &str| self.learned_rate(path, step);
+        progress.learned.update(adamw, rate, &mut progress.state, step, &computed.learned)?;
         if !applied.still.is_empty() {
             tell(Event::Message(format!(
                 "the first step left these parameters where they were: {}",
                 applied.still.join(", ")
             )));
         }
-        let line = json!({
+        let mut line = json!({
             "step": step + 1,
             "epoch": step / self.batches.batches_per_epoch() as u64 + 1,
             "loss": value,
@@ -337,6 +394,9 @@ impl Trainer<'_> {
             "masked_false_negatives": stats.masked_false_negatives,
             "active": stats.active,
         });
+        if !progress.learned.scalars.is_empty() && progress.learned.scalars.len() <= LOGGED_SCALARS {
+            line["scalars"] = progress.learned.scalars.clone().into();
+        }
         Ok((value, line))
     }
 

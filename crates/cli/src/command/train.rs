@@ -22,7 +22,7 @@ pub(crate) fn train(global: &Global, args: Train) -> anyhow::Result<ExitCode> {
         return output::result(global, &plan, || plan.to_string()).map(|()| ExitCode::SUCCESS);
     }
     let stop = interrupt::flag("stopping after this step, with a checkpoint");
-    let options = TrainOptions { resume: args.resume, out: args.out, stop };
+    let options = TrainOptions { resume: args.resume, out: args.out, stop, ..TrainOptions::default() };
     let outcome = parallax::run::train(config, options, &mut |event| show(&mut progress, event))?;
     progress.clear();
     output::result(global, &outcome, || outcome.table())?;

@@ -9,6 +9,7 @@ mod dry_run;
 mod embed;
 mod eval;
 mod first_tries;
+mod inspect;
 mod list;
 mod newcomer;
 mod process;

@@ -1,13 +1,13 @@
 //! The contrastive loss.
 
-use parallax_kernels::Real;
+use parallax_kernels::{Real, vector};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::distance::DistanceConfig;
 use crate::error::{Error, require};
-use crate::reducer::ReducerConfig;
-use crate::row::{Row, RowLoss, Slopes};
+use crate::reducer::{Range, ReducerConfig};
+use crate::row::{Elements, MAX_CHANNELS, Pairs, Row, RowLoss, Slopes};
 
 /// Each positive pair costs `max(0, d − pos_margin)` and each negative pair `max(0, neg_margin − d)`.
 ///
@@ -51,19 +51,45 @@ impl RowLoss for Contrastive {
         finite("neg_margin", self.neg_margin)
     }
 
+    fn elements(&self, pairs: Pairs) -> Option<[u64; MAX_CHANNELS]> {
+        Some([pairs.positive, pairs.negative, 0, 0])
+    }
+
     fn row<T: Real>(&self, row: &Row<'_, T>, slopes: &mut Slopes<'_, T>) {
         let sign = row.sign();
-        let margin = T::of(self.pos_margin);
-        for (k, &s) in row.positives.iter().enumerate() {
-            let excess = sign * (margin - s);
-            let weight = slopes.element(0, excess.max(T::ZERO));
-            slopes.positives[k] = if excess > T::ZERO { -sign * weight } else { T::ZERO };
-        }
-        let margin = T::of(self.neg_margin);
-        for (k, &s) in row.negatives.iter().enumerate() {
-            let excess = sign * (s - margin);
-            let weight = slopes.element(1, excess.max(T::ZERO));
-            slopes.negatives[k] = if excess > T::ZERO { sign * weight } else { T::ZERO };
-        }
+        hinges(row.positives, -sign, self.pos_margin, 1.0, 0, slopes);
+        hinges(row.negatives, sign, self.neg_margin, 1.0, 1, slopes);
+    }
+}
+
+/// The elements `factor · max(0, turn · (s − margin))` of one channel: 0 for positives, otherwise negatives.
+pub(super) fn hinges<T: Real>(
+    side: &[T],
+    turn: T,
+    margin: f64,
+    factor: f64,
+    channel: usize,
+    slopes: &mut Slopes<'_, T>,
+) {
+    let (margin, factor) = (T::of(margin), T::of(factor));
+    let range = slopes.range();
+    let non_zero = range == Range { low: 0.0, ..Range::ALL };
+    if non_zero || range == Range::ALL {
+        // What an element weighs does not depend on its value, so they are summed together.
+        let weight = slopes.elements(channel, Elements::default());
+        let to = if channel == 0 { &mut *slopes.positives } else { &mut *slopes.negatives };
+        let (active, sum) = vector::hinge_sum(side, turn, margin, weight * factor * turn, to);
+        let sum = sum * factor.f64();
+        let active = if factor > T::ZERO { active } else { 0 };
+        let count = side.len() as u64;
+        slopes
+            .elements(channel, Elements { count, active, kept: if non_zero { active } else { count }, sum });
+        return;
+    }
+    for (k, &s) in side.iter().enumerate() {
+        let excess = factor * turn * (s - margin);
+        let weight = slopes.element(channel, excess.max(T::ZERO));
+        let slope = if excess > T::ZERO { turn * factor * weight } else { T::ZERO };
+        if channel == 0 { slopes.positives[k] = slope } else { slopes.negatives[k] = slope }
     }
 }

@@ -4,9 +4,10 @@ use parallax_kernels::Real;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::RowMiner;
+use super::{At, RowMiner};
 use crate::error::{Error, require};
 use crate::relation::Candidates;
+use crate::triplets::Chosen;
 
 /// Keeps the negatives and positives that overlap, for each anchor by itself.
 ///
@@ -46,14 +47,14 @@ impl RowMiner for MultiSimilarity {
 
     fn mine<T: Real>(
         &self,
-        larger_is_nearer: bool,
+        at: &At<'_, T>,
         positives: &mut Candidates<T>,
         negatives: &mut Candidates<T>,
-    ) {
+    ) -> Chosen<T> {
         let epsilon = T::of(self.epsilon);
         let smallest = |c: &Candidates<T>| c.values().iter().fold(T::INFINITY, |m, &s| m.min(s));
         let largest = |c: &Candidates<T>| c.values().iter().fold(T::NEG_INFINITY, |m, &s| m.max(s));
-        if larger_is_nearer {
+        if at.larger_is_nearer {
             let (farthest, nearest) = (smallest(positives), largest(negatives));
             negatives.retain(|s| s + epsilon > farthest);
             positives.retain(|s| s - epsilon < nearest);
@@ -62,5 +63,6 @@ impl RowMiner for MultiSimilarity {
             negatives.retain(|s| s - epsilon < farthest);
             positives.retain(|s| s + epsilon > nearest);
         }
+        Chosen::All
     }
 }

@@ -10,6 +10,7 @@ use parallax_data::{Labels, Shape};
 use parallax_linear::SelectionConfig;
 use parallax_metric::loss::{MultiSimilarity, MultipleNegativesRanking};
 use parallax_metric::miner;
+use parallax_metric::scored::{Cosent, Targets};
 use parallax_metric::{LossConfig, MinerConfig, Objective};
 use parallax_train::Training;
 use parallax_train::optimizer::{AdamW, Optimizer};
@@ -128,12 +129,16 @@ impl Inferred {
     }
 }
 
-/// Whether a loss can learn from such rows.
+/// Whether a loss, with its default settings, can learn from such rows.
 fn fits_rows(loss: &str, shape: &Shape) -> bool {
-    let needs_pairs = loss == "multiple_negatives_ranking";
+    let Ok(loss) = super::parse_component::<LossConfig>(loss, "objective.loss") else { return false };
+    let wants = loss.wants();
     match shape {
-        Shape::Labelled { .. } | Shape::Vectors { .. } => !needs_pairs,
-        Shape::Pairs { .. } | Shape::Triplets { .. } | Shape::ScoredPairs { .. } => true,
+        Shape::Labelled { .. } | Shape::Vectors { .. } => !wants.pairs && wants.targets.is_none(),
+        Shape::Pairs { .. } | Shape::Triplets { .. } => {
+            !wants.itself && wants.proxies.is_none() && wants.targets.is_none()
+        }
+        Shape::ScoredPairs { .. } => wants.targets == Some(Targets::Pairs),
     }
 }
 
@@ -215,7 +220,11 @@ fn objective(shape: &Shape, reasons: &mut Vec<String>) -> Objective {
                 ..LossConfig::MultiSimilarity(MultiSimilarity::default()).into()
             }
         }
-        Shape::Pairs { .. } | Shape::Triplets { .. } | Shape::ScoredPairs { .. } => {
+        Shape::ScoredPairs { .. } => {
+            reasons.push("objective: cosent, which puts pairs in the order of their scores".to_owned());
+            LossConfig::Cosent(Cosent::default()).into()
+        }
+        Shape::Pairs { .. } | Shape::Triplets { .. } => {
             reasons.push(
                 "objective: multiple_negatives_ranking, which tells each pair from the other pairs of a batch".to_owned(),
             );
@@ -254,6 +263,7 @@ fn training(rows: &Dataset, split: Option<&Split>, small: bool) -> Result<Traini
         batch_size,
         sampler: Some(sampler),
         optimizer: Optimizer::Adamw(AdamW { lr, ..AdamW::default() }),
+        validate_with: if rows.scored() { "spearman".to_owned() } else { Training::default().validate_with },
         schedule: Schedule::Cosine(Warmup { warmup: 0.1 }),
         ..Training::default()
     })

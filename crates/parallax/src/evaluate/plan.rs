@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{Evaluation, Part, Prepared, classes};
 use crate::Result;
 use crate::model::Model;
-use crate::run::seconds_per_row;
+use crate::run::{CORRELATIONS, seconds_per_row};
 
 /// What an evaluation would measure, and what it would cost.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -22,8 +22,8 @@ pub struct EvaluationPlan {
     pub classes: Option<usize>,
     /// Dimension of the embeddings.
     pub dim: usize,
-    /// The measures.
-    pub measures: Vec<Measure>,
+    /// The measures by their names.
+    pub measures: Vec<String>,
     /// What would make two vectors near.
     pub similarity: Similarity,
     /// Estimated seconds for embedding.
@@ -43,7 +43,10 @@ pub fn plan(model: Option<&Model>, evaluation: &Evaluation) -> Result<Evaluation
         rows: selected.len(),
         classes: classes(&rows, &selected),
         dim: encoder.dim(),
-        measures: settings.measures,
+        measures: match rows.scored() {
+            true => CORRELATIONS.map(str::to_owned).to_vec(),
+            false => settings.measures.iter().map(Measure::to_string).collect(),
+        },
         similarity: settings.similarity,
         seconds: seconds * selected.len() as f64,
     })
@@ -57,8 +60,7 @@ impl fmt::Display for EvaluationPlan {
             write!(f, " of {classes} classes")?;
         }
         writeln!(f, " ({}), {} dimensions, by {}", self.part.name(), self.dim, self.similarity.definition())?;
-        let names: Vec<String> = self.measures.iter().map(Measure::to_string).collect();
-        writeln!(f, "measures: {}", names.join(", "))?;
+        writeln!(f, "measures: {}", self.measures.join(", "))?;
         write!(f, "estimated time: {}\ndry run: nothing was measured", duration(self.seconds))
     }
 }

@@ -7,11 +7,8 @@ use super::outcome::changed;
 use crate::config::RunConfig;
 
 /// Writes the card of a finished run.
-pub(super) fn card(config: &RunConfig, outcome: &Outcome) -> String {
+pub(super) fn card(config: &RunConfig, loss: &str, outcome: &Outcome) -> String {
     let base = config.model.as_ref().map(|m| m.path.clone());
-    let loss = serde_json::to_value(&config.objective.loss).ok();
-    let loss = loss.as_ref().and_then(|v| v["name"].as_str()).filter(|_| config.adapter.is_none());
-    let loss = loss.unwrap_or("closed form").to_owned();
     let mut text =
         String::from("---\nlibrary_name: sentence-transformers\npipeline_tag: sentence-similarity\ntags:\n");
     for tag in ["sentence-transformers", "sentence-similarity", "feature-extraction", "dense", "parallax"] {
@@ -83,7 +80,9 @@ pub(super) fn card(config: &RunConfig, outcome: &Outcome) -> String {
             let (steps, seed) = (training.steps, outcome.seed);
             let _ = writeln!(text, "- {trained} of {all} parameters trained for {steps} steps, seed {seed}");
             let negatives = training.negatives_per_anchor;
-            let _ = writeln!(text, "- {negatives:.1} negatives per anchor in a batch, before mining");
+            if negatives > 0.0 {
+                let _ = writeln!(text, "- {negatives:.1} negatives per anchor in a batch, before mining");
+            }
         }
     }
     for line in &outcome.advice {

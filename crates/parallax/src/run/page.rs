@@ -21,6 +21,7 @@ pub(super) const MOST_ROWS: usize = 50_000;
 /// Puts the page together.
 pub(super) fn page(
     config: &RunConfig,
+    loss: &str,
     outcome: &Outcome,
     data: &Dataset,
     rows: &[u32],
@@ -30,7 +31,7 @@ pub(super) fn page(
     key: Key,
 ) -> Result<Report> {
     let evidence = match measured {
-        Some((before, after)) if rows.len() <= MOST_ROWS => {
+        Some((before, after)) if rows.len() <= MOST_ROWS && !data.scored() => {
             Some(evidence(&config.train.validate_with, similarity, data, rows, before, after, key)?)
         }
         _ => None,
@@ -72,7 +73,7 @@ pub(super) fn page(
     let model = config.model.as_ref().map_or("stored vectors".to_owned(), |model| model.path.clone());
     let summary = match &outcome.adapter {
         Some(selection) => selection.verdict.clone(),
-        None => format!("{} steps of {}.", training.steps, loss(config)),
+        None => format!("{} steps of {}.", training.steps, loss),
     };
     let classes = outcome.data.classes.map_or(String::new(), |classes| format!(" of {classes} classes"));
     Ok(Report {
@@ -98,11 +99,6 @@ pub(super) fn page(
 
 fn figure(name: &str, value: f64, digits: usize, unit: &str) -> Figure {
     Figure { name: name.into(), value, digits, unit: unit.into() }
-}
-
-fn loss(config: &RunConfig) -> String {
-    let loss = serde_json::to_value(&config.objective.loss).unwrap_or_default();
-    loss["name"].as_str().unwrap_or("training").to_owned()
 }
 
 fn evidence(

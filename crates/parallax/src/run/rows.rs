@@ -14,6 +14,8 @@ pub(super) struct TrainRows<'a> {
     reader: &'a Reader,
     rows: &'a [u32],
     labels: Vec<u32>,
+    /// For scored pairs: the score of every row.
+    scores: Option<Vec<f64>>,
     /// For pairs: hashes of both sides of every row.
     hashes: Vec<Vec<u64>>,
     /// For pairs: the group of every positive text.
@@ -22,10 +24,17 @@ pub(super) struct TrainRows<'a> {
 
 impl<'a> TrainRows<'a> {
     pub(super) fn new(data: &'a Dataset, reader: &'a Reader, rows: &'a [u32]) -> Result<Self> {
-        let mut train =
-            TrainRows { data, reader, rows, labels: Vec::new(), hashes: Vec::new(), known: HashMap::new() };
+        let mut train = TrainRows {
+            data,
+            reader,
+            rows,
+            labels: Vec::new(),
+            scores: data.scores(rows)?,
+            hashes: Vec::new(),
+            known: HashMap::new(),
+        };
         match data.classes() {
-            Some(labels) => train.labels = labels.select(rows),
+            Some(labels) => train.labels = numbered(&labels.select(rows)),
             None => {
                 let (anchors, positives) = data.pair_hashes(rows)?;
                 train.labels = groups(&anchors, &positives);
@@ -41,6 +50,14 @@ impl<'a> TrainRows<'a> {
     }
 }
 
+/// Classes by their rank among those that occur, so that the numbers have no gap.
+fn numbered(labels: &[u32]) -> Vec<u32> {
+    let mut known = labels.to_vec();
+    known.sort_unstable();
+    known.dedup();
+    labels.iter().map(|label| known.partition_point(|other| other < label) as u32).collect()
+}
+
 impl Examples for TrainRows<'_> {
     fn labels(&self) -> &[u32] {
         &self.labels
@@ -48,6 +65,10 @@ impl Examples for TrainRows<'_> {
 
     fn paired(&self) -> bool {
         self.data.classes().is_none()
+    }
+
+    fn scores(&self) -> Option<&[f64]> {
+        self.scores.as_deref()
     }
 
     fn fetch(&self, rows: &[u32]) -> Result<Vec<Example>, parallax_train::Error> {
@@ -79,5 +100,14 @@ impl Examples for TrainRows<'_> {
             .zip(negatives)
             .map(|((anchor, positive), negatives)| Example { anchor, positive, negatives })
             .collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn classes_are_numbered_without_a_gap() {
+        assert_eq!(super::numbered(&[7, 3, 7, 9, 0]), [2, 1, 2, 3, 0]);
+        assert_eq!(super::numbered(&[]), [0u32; 0]);
     }
 }

@@ -1,0 +1,91 @@
+//! Average precision with a smooth rank.
+
+use parallax_kernels::{Real, vector};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, require};
+use crate::row::{Row, RowLoss, Slopes};
+
+/// `1 − (1/G) Σ_j rank⁺(j) / rank(j)` for each anchor with positives, one element an anchor, where `j` runs over the `G`
+/// references of the anchor's class, `rank(j) = 1 + Σ_(k≠j) σ((s_k − s_j)/τ)` over all references, and `rank⁺` over those of the class.
+///
+/// In a batch against itself the anchor is one of its own references, first in its ranking, as in the authors' code. A
+/// distance enters with its sign turned. O(P · R) a row.
+///
+/// Defaults: temperature 0.01, cosine, mean over anchors with positives. Brown et al., *Smooth-AP: Smoothing the Path Towards Large-Scale
+/// Image Retrieval*, ECCV 2020, equation 7. Classes may differ in size here.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct SmoothAp {
+    /// Width of the step between ranks, greater than 0.
+    pub temperature: f64,
+}
+
+impl Default for SmoothAp {
+    fn default() -> Self {
+        SmoothAp { temperature: 0.01 }
+    }
+}
+
+/// `σ((s_k − s_j)/τ)` of one `j` against a list: leaves the derivative by `s_k` (without 1/τ) and returns the sum of values.
+pub(super) fn ranked_above<T: Real>(list: &[T], s: T, scale: T, slopes: &mut [T]) -> f64 {
+    let sum = vector::logistic_sum(list, scale, s, slopes);
+    slopes.iter_mut().for_each(|y| *y *= T::ONE - *y);
+    sum
+}
+
+impl RowLoss for SmoothAp {
+    const NAME: &'static str = "smooth_ap";
+
+    fn check(&self) -> Result<(), Error> {
+        let valid = self.temperature > 0.0 && self.temperature.is_finite();
+        require(valid, Self::NAME, "temperature", self.temperature, "a finite number greater than 0")
+    }
+
+    fn row<T: Real>(&self, row: &Row<'_, T>, slopes: &mut Slopes<'_, T>) {
+        let scale = row.sign() / T::of(self.temperature);
+        // The class: positives, and the anchor itself at the end.
+        let mut class = row.positives.to_vec();
+        class.extend(row.itself.map(|(_, value)| value));
+        let count = class.len();
+        if row.positives.is_empty() {
+            return;
+        }
+        let mut by_class = vec![T::ZERO; count];
+        let (mut above, mut beside) = (vec![T::ZERO; row.negatives.len()], vec![T::ZERO; count]);
+        let mut precision = 0.0;
+        for j in 0..count {
+            let negatives = ranked_above(row.negatives, class[j], scale, &mut above);
+            let positives = ranked_above(&class, class[j], scale, &mut beside);
+            // The comparison of j with itself is ½ and belongs to no rank.
+            let rank_positive = 0.5 + positives;
+            let rank = rank_positive + negatives;
+            precision += rank_positive / rank;
+            let (by_positive, by_negative) = (negatives / (rank * rank), -rank_positive / (rank * rank));
+            beside[j] = T::ZERO;
+            let mut pull = T::ZERO;
+            let factor = T::of(by_positive);
+            for (d, &slope) in by_class.iter_mut().zip(&beside) {
+                *d += factor * slope;
+                pull += factor * slope;
+            }
+            let factor = T::of(by_negative);
+            let mut push = T::ZERO;
+            for (d, &slope) in slopes.negatives.iter_mut().zip(&above) {
+                *d += factor * slope;
+                push += factor * slope;
+            }
+            by_class[j] += -(pull + push);
+        }
+        let weight = slopes.element(0, T::of(1.0 - precision / count as f64));
+        let factor = -weight * scale / T::of(count as f64);
+        slopes.negatives.iter_mut().for_each(|d| *d *= factor);
+        for (d, by) in slopes.positives.iter_mut().zip(&by_class) {
+            *d = factor * *by;
+        }
+        if row.itself.is_some() {
+            slopes.itself = factor * by_class[count - 1];
+        }
+    }
+}

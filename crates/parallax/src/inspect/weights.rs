@@ -1,0 +1,136 @@
+//! What a loss does with a pair, by the pair's similarity.
+
+use std::fmt;
+
+use parallax_metric::pair_weights;
+use serde::Serialize;
+
+use crate::config::RunConfig;
+use crate::{Error, Result};
+
+/// How the weights of a loss are looked at.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WeightSettings {
+    /// Cosine similarities of the anchor's other positives.
+    pub positives: Vec<f64>,
+    /// Cosine similarities of the anchor's other negatives.
+    pub negatives: Vec<f64>,
+    /// Similarities that are looked at, evenly from −1 to 1; at least 2.
+    pub points: usize,
+}
+
+impl Default for WeightSettings {
+    /// One other positive at 0.6, two other negatives at 0.4 and 0.2, and 21 points.
+    fn default() -> Self {
+        WeightSettings { positives: vec![0.6], negatives: vec![0.4, 0.2], points: 21 }
+    }
+}
+
+/// The weight that a loss puts on a pair, by its cosine similarity.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Weights {
+    /// The loss with its settings.
+    pub loss: serde_json::Value,
+    /// Cosine similarities of the anchor's other positives.
+    pub positives: Vec<f64>,
+    /// Cosine similarities of the anchor's other negatives.
+    pub negatives: Vec<f64>,
+    /// Similarities that were looked at.
+    pub similarity: Vec<f64>,
+    /// How strongly a positive pair of that similarity is drawn together: `−∂L/∂s`.
+    pub positive: Vec<f64>,
+    /// How strongly a negative pair of that similarity is pushed apart: `∂L/∂s`.
+    pub negative: Vec<f64>,
+}
+
+/// The weights of a loss. `sets` are settings of the loss, such as `alpha=2.0`.
+///
+/// # Errors
+/// An unknown loss or setting, similarities outside [−1, 1], fewer than 2 points, and losses that are not stated as pairs
+/// of an anchor (proxies, whole batches, scores).
+pub fn weights<S: AsRef<str>>(loss: &str, sets: &[S], settings: &WeightSettings) -> Result<Weights> {
+    let mut all = vec![format!("objective.loss.name={loss}")];
+    all.extend(sets.iter().map(|set| format!("objective.loss.{}", set.as_ref())));
+    let loss = RunConfig::parse("", &all)?.objective.loss;
+    let WeightSettings { positives, negatives, points } = settings;
+    if *points < 2 {
+        return Err(Error::setting(format!("{points} points: a curve has at least 2")));
+    }
+    let last = (points - 1) as f64;
+    let similarity: Vec<f64> = (0..*points).map(|at| (2.0 * at as f64 - last) / last).collect();
+    let found = pair_weights(&loss, &similarity, positives, negatives)?;
+    Ok(Weights {
+        loss: serde_json::to_value(&loss).map_err(|e| Error::setting(e.to_string()))?,
+        positives: positives.clone(),
+        negatives: negatives.clone(),
+        similarity,
+        positive: found.iter().map(|pair| pair.positive).collect(),
+        negative: found.iter().map(|pair| pair.negative).collect(),
+    })
+}
+
+/// Characters of the longest bar.
+const WIDTH: usize = 28;
+
+impl fmt::Display for Weights {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |values: &[f64]| match values {
+            [] => "none".to_owned(),
+            values => values.iter().map(f64::to_string).collect::<Vec<_>>().join(", "),
+        };
+        let name = self.loss["name"].as_str().unwrap_or_default();
+        let settings = self.loss.as_object().into_iter().flatten().filter(|(key, _)| *key != "name");
+        let settings: Vec<String> = settings.map(|(key, value)| format!("{key} {value}")).collect();
+        writeln!(f, "{name}: {}", settings.join(", "))?;
+        let (positives, negatives) = (list(&self.positives), list(&self.negatives));
+        writeln!(
+            f,
+            "one more pair of an anchor with positives at {positives} and negatives at {negatives}\n"
+        )?;
+        let most = self.positive.iter().chain(&self.negative).fold(0.0f64, |most, v| most.max(v.abs()));
+        // A weight that works against the pair's kind is drawn with another mark.
+        let bar = |value: f64| {
+            let length = if most > 0.0 { (value.abs() / most * WIDTH as f64).round() as usize } else { 0 };
+            (if value < 0.0 { "-" } else { "#" }).repeat(length)
+        };
+        let heads = ["drawn together, if positive", "pushed apart, if negative"];
+        write!(f, "{:>10}  {:<width$}  {}", "similarity", heads[0], heads[1], width = WIDTH + 10)?;
+        for ((s, p), n) in self.similarity.iter().zip(&self.positive).zip(&self.negative) {
+            let row = format!("{s:>10.2}  {p:>9.4} {:<WIDTH$}  {n:>9.4} {}", bar(*p), bar(*n));
+            write!(f, "\n{}", row.trim_end())?;
+        }
+        write!(f, "\n\nbars: the longest is {most:.4}; \"-\" works against the pair's kind")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_contrastive_loss_weighs_pairs_beyond_its_margins_alike() {
+        let settings = WeightSettings { points: 5, ..WeightSettings::default() };
+        let found = weights("contrastive", &["pos_margin=0.0", "neg_margin=1.0"], &settings).unwrap();
+        assert_eq!(found.similarity, [-1.0, -0.5, 0.0, 0.5, 1.0]);
+        assert_eq!(found.loss["name"], "contrastive");
+        assert!(found.positive.iter().chain(&found.negative).any(|weight| *weight > 0.0));
+        let text = found.to_string();
+        assert!(text.contains("contrastive: ") && text.contains('#'), "{text}");
+        assert_eq!(text.lines().filter(|line| line.trim_start().starts_with(['-', '0', '1'])).count(), 5);
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_by_name() {
+        let none: [&str; 0] = [];
+        let settings = WeightSettings::default();
+        let message = weights("multi_similarty", &none, &settings).unwrap_err().to_string();
+        assert!(message.contains("did you mean \"multi_similarity\"?"), "{message}");
+        let message = weights("multi_similarity", &["alfa=1.0"], &settings).unwrap_err().to_string();
+        assert!(message.contains("alpha"), "{message}");
+        let error = weights("proxy_anchor", &none, &settings).unwrap_err();
+        assert!(error.to_string().contains("proxy_anchor") && error.hint().is_some(), "{error}");
+        let far = WeightSettings { positives: vec![1.5], ..settings.clone() };
+        assert!(weights("supcon", &none, &far).is_err());
+        assert!(weights("supcon", &none, &WeightSettings { points: 1, ..settings }).is_err());
+    }
+}

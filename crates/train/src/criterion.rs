@@ -1,0 +1,148 @@
+//! What training minimises: an objective of a run file, or a loss of the caller's own.
+
+use std::fmt::Debug;
+
+use parallax_metric::scored::Targets;
+use parallax_metric::{
+    Batch, Context, DistanceConfig, Evaluated, LossConfig, MinerConfig, Objective, Parts, ReducerConfig,
+    RowLoss, Shape, Wants, evaluate_loss_with, loss_memory_bytes,
+};
+
+use crate::{Error, Result};
+
+/// What training minimises.
+///
+/// [`Objective`] is one, and [`OwnLoss`] makes one of any [`RowLoss`]. What `Debug` prints is part of what identifies a run,
+/// so it must hold every parameter: a checkpoint is only resumed with the same text.
+pub trait Criterion: Debug + Send + Sync {
+    /// Its name in messages and model cards.
+    fn name(&self) -> String;
+
+    /// Refuses parameters outside their range, and what a trainer cannot hand in.
+    ///
+    /// # Errors
+    /// What is wrong, before anything is computed.
+    fn check(&self) -> Result<()>;
+
+    /// What has to be handed in beside labelled embeddings; nothing by default.
+    fn wants(&self) -> Wants {
+        Wants::default()
+    }
+
+    /// First values of learnable scalars; none by default.
+    fn scalars(&self) -> Vec<f64> {
+        Vec::new()
+    }
+
+    /// Value and gradients on a batch.
+    ///
+    /// # Errors
+    /// A batch that does not fit, values that are not finite.
+    fn evaluate(
+        &self,
+        batch: &Batch<'_, f32>,
+        context: &Context<'_, f32>,
+    ) -> Result<Evaluated<f32>, parallax_metric::Error>;
+
+    /// An upper bound on the bytes that an evaluation on a batch of this shape allocates.
+    fn memory_bytes(&self, shape: &Shape) -> usize;
+}
+
+impl Criterion for Objective {
+    fn name(&self) -> String {
+        self.loss.name().to_owned()
+    }
+
+    fn check(&self) -> Result<()> {
+        Objective::check(self)?;
+        let unfed =
+            |missing: &str| Err(Error::Unfed { loss: Criterion::name(self), missing: missing.into() });
+        match &self.loss {
+            LossConfig::MultipleNegativesRanking(loss) if loss.teacher_guided => {
+                unfed("a teacher's scores of the batch (teacher_guided), and a run has no teacher")
+            }
+            loss if loss.wants().targets == Some(Targets::Lists) => {
+                unfed("a teacher's score for every candidate of a list, and a run has no teacher")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn wants(&self) -> Wants {
+        Objective::wants(self)
+    }
+
+    fn scalars(&self) -> Vec<f64> {
+        Objective::scalars(self)
+    }
+
+    fn evaluate(
+        &self,
+        batch: &Batch<'_, f32>,
+        context: &Context<'_, f32>,
+    ) -> Result<Evaluated<f32>, parallax_metric::Error> {
+        self.evaluate_with(batch, context)
+    }
+
+    fn memory_bytes(&self, shape: &Shape) -> usize {
+        Objective::memory_bytes(self, shape)
+    }
+}
+
+/// A [`RowLoss`] of the caller's own, with what an [`Objective`] has beside its loss.
+#[derive(Clone, Debug)]
+pub struct OwnLoss<L> {
+    /// The loss.
+    pub loss: L,
+    /// Which pairs reach the loss; all of them by default.
+    pub miner: Option<MinerConfig>,
+    /// The distance; the loss's own by default.
+    pub distance: DistanceConfig,
+    /// The reducer; the loss's own by default.
+    pub reducer: ReducerConfig,
+}
+
+impl<L: RowLoss> OwnLoss<L> {
+    /// The loss with its own distance and reducer and no miner.
+    pub fn new(loss: L) -> Self {
+        OwnLoss { miner: None, distance: loss.distance(), reducer: loss.reducer(), loss }
+    }
+}
+
+impl<L: RowLoss> OwnLoss<L> {
+    fn parts(&self) -> Parts<'_> {
+        Parts { miner: self.miner.as_ref(), distance: &self.distance, reducer: &self.reducer }
+    }
+}
+
+impl<L: RowLoss + Debug + Send> Criterion for OwnLoss<L> {
+    fn name(&self) -> String {
+        L::NAME.to_owned()
+    }
+
+    fn check(&self) -> Result<()> {
+        self.loss.check()?;
+        self.parts().check()?;
+        Ok(self.loss.check_distance(&self.distance)?)
+    }
+
+    fn wants(&self) -> Wants {
+        Wants { itself: self.loss.mates(), ..Wants::default() }
+    }
+
+    fn scalars(&self) -> Vec<f64> {
+        self.loss.scalars()
+    }
+
+    fn evaluate(
+        &self,
+        batch: &Batch<'_, f32>,
+        context: &Context<'_, f32>,
+    ) -> Result<Evaluated<f32>, parallax_metric::Error> {
+        evaluate_loss_with(&self.loss, &self.parts(), batch, context)
+    }
+
+    fn memory_bytes(&self, shape: &Shape) -> usize {
+        loss_memory_bytes(&self.loss, self.miner.as_ref(), shape)
+    }
+}
