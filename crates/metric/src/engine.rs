@@ -14,7 +14,7 @@
 //! Work is split over outputs: anchors' blocks for `g`, `ds` and `dx`, references' blocks for `dr`, which run through
 //! the anchors' blocks in order. So the bytes of the result do not depend on the number of threads.
 
-use parallax_kernels::{Real, gemm, panel};
+use parallax_kernels::{Real, gemm, panel, vector};
 use parallax_random::Key;
 use rayon::prelude::*;
 
@@ -113,7 +113,6 @@ pub(crate) struct Scratch<T> {
     pub(crate) chosen: Chosen<T>,
     scores: Vec<T>,
     near: Vec<u32>,
-    is_near: Vec<bool>,
     others: Vec<(u32, T)>,
 }
 
@@ -125,7 +124,6 @@ impl<T: Real> Scratch<T> {
             chosen: Chosen::All,
             scores: Vec::new(),
             near: Vec::new(),
-            is_near: vec![false; columns],
             others: Vec::new(),
         }
     }
@@ -251,27 +249,30 @@ impl<T: Real> Problem<'_, T> {
         let mut mined = Pairs::default();
         let spreads = self.relation.columns_are_rows();
         let mut spread_over: Vec<(u32, f64)> = Vec::new();
-        self.each_row(
-            tile,
-            |i, s, scratch, account: &Account| {
-                let row = self.open(run, i, s, scratch, &[]);
-                let mut spread = vec![0.0; row.0.positives.len()];
-                let stat = run.loss.stat(pass, &row.0, &mut spread);
-                let spread: Vec<(u32, f64)> = if spreads {
-                    let columns = row.0.positive_columns.iter().copied().zip(spread);
-                    columns.filter(|(_, value)| *value != 0.0).collect()
-                } else {
-                    Vec::new()
-                };
-                (account.mined, stat, spread)
-            },
-            |i, (pairs, stat, spread)| {
-                mined.positive += pairs.positive;
-                mined.negative += pairs.negative;
-                stats[i] = stat;
-                spread_over.extend(spread);
-            },
-        );
+        let work = |i: usize, s: &[T], scratch: &mut Scratch<T>, account: &Account| {
+            let row = self.open(run, i, s, scratch, &[]).0;
+            let mut spread = vec![0.0; row.positives.len()];
+            let stat = run.loss.stat(pass, &row, &mut spread);
+            let spread: Vec<(u32, f64)> = if spreads {
+                let columns = row.positive_columns.iter().copied().zip(spread);
+                columns.filter(|(_, value)| *value != 0.0).collect()
+            } else {
+                Vec::new()
+            };
+            (account.mined, stat, spread)
+        };
+        let take = |i: usize, (pairs, stat, spread): (Pairs, Stat, Vec<(u32, f64)>)| {
+            mined.positive += pairs.positive;
+            mined.negative += pairs.negative;
+            stats[i] = stat;
+            spread_over.extend(spread);
+        };
+        if run.loss.positives_suffice(pass) && self.miner.is_none() && spreads {
+            self.each_positive(work, take);
+            mined = self.relation.pairs().unwrap_or(mined);
+        } else {
+            self.each_row(tile, work, take);
+        }
         for (column, value) in spread_over {
             stats[column as usize][SPREAD] += value;
         }
@@ -280,6 +281,45 @@ impl<T: Real> Problem<'_, T> {
         run.stats = stats;
         run.folded.push(folded);
         mined
+    }
+
+    /// [`each_row`](Self::each_row) with the positives alone, pair by pair, for a batch against itself without a miner.
+    fn each_positive<R: Send>(
+        &self,
+        work: impl Fn(usize, &[T], &mut Scratch<T>, &Account) -> R + Sync,
+        mut take: impl FnMut(usize, R),
+    ) {
+        const ROWS: usize = 1024;
+        let b = self.x.rows();
+        for first in (0..b).step_by(ROWS) {
+            let results: Vec<R> = (first..(first + ROWS).min(b))
+                .into_par_iter()
+                .with_min_len(64)
+                .map_init(
+                    || Scratch::new(self.r.rows()),
+                    |scratch, i| {
+                        let others = self.relation.same(i).iter().copied().filter(|&j| j as usize != i);
+                        scratch.positives.fill_with(others, |j| self.pair(i, j as usize));
+                        scratch.negatives.fill_with(std::iter::empty(), |_| T::ZERO);
+                        scratch.chosen = Chosen::All;
+                        work(i, &[], scratch, &Account::default())
+                    },
+                )
+                .collect();
+            results.into_iter().enumerate().for_each(|(k, result)| take(first + k, result));
+        }
+    }
+
+    /// The distance of one pair.
+    fn pair(&self, i: usize, j: usize) -> T {
+        let (x, r) = (self.x.row(i), self.r.row(j));
+        let dot = || x.iter().zip(r).map(|(&a, &b)| a * b).sum::<T>();
+        match self.distance.form() {
+            Form::Product => dot(),
+            Form::Codes => T::of(0.5) * (T::of(self.dim as f64) - dot()),
+            Form::Differences { p, power } => of_differences(p, power, x, r),
+            form => form.of_squared(squared(x, r), self.x.squares[i]),
+        }
     }
 
     /// Calls `work` on every row after masking and mining, in parallel, and `take` on the results in row order.
@@ -642,27 +682,17 @@ impl<T: Real> Problem<'_, T> {
                 }
             }
             Form::Euclidean { .. } | Form::SignalToNoise => {
-                for &column in &scratch.near {
-                    scratch.is_near[column as usize] = false;
-                }
                 scratch.near.clear();
                 let n = self.x.squares[i];
-                let (two, limit) = (T::of(2.0), T::of(NEAR));
-                let mut near = 0u32;
-                for (s, &m) in s.iter_mut().zip(&self.r.squares) {
-                    let sum = n + m;
-                    let d2 = sum - two * *s;
-                    near += u32::from(d2 < limit * sum);
-                    *s = d2;
-                }
+                let limit = T::of(NEAR);
+                let near = vector::squared_distances(s, n, &self.r.squares, limit);
                 let itself = self.relation.itself(i);
                 let itself_near = itself.is_some_and(|j| s[j] < limit * (n + self.r.squares[j]));
-                if near > u32::from(itself_near) {
+                if near > u64::from(itself_near) {
                     for (j, &m) in self.r.squares.iter().enumerate() {
                         if s[j] < limit * (n + m) && itself != Some(j) {
                             s[j] = squared(self.x.row(i), self.r.row(j));
                             scratch.near.push(j as u32);
-                            scratch.is_near[j] = true;
                         }
                     }
                 }
@@ -670,7 +700,7 @@ impl<T: Real> Problem<'_, T> {
                     s[itself] = T::ZERO;
                 }
                 match form {
-                    Form::Euclidean { power: 1.0 } => s.iter_mut().for_each(|s| *s = s.sqrt()),
+                    Form::Euclidean { power: 1.0 } => vector::roots(s),
                     Form::Euclidean { power: 2.0 } => {}
                     _ => s.iter_mut().for_each(|s| *s = form.of_squared(*s, n)),
                 }
@@ -678,63 +708,85 @@ impl<T: Real> Problem<'_, T> {
         }
     }
 
-    /// Overwrites row `i` with the coefficients of its inner products; returns the coefficient of `xᵢ` itself.
+    /// Overwrites row `i` with the coefficients of its inner products; returns the coefficient of `xᵢ` itself. The slopes
+    /// in the scratch become those coefficients.
     fn coefficients(
         &self,
         i: usize,
         s: &mut [T],
-        scratch: &Scratch<T>,
+        scratch: &mut Scratch<T>,
         itself: T,
         near: &mut Vec<NearPair<T>>,
     ) -> T {
         let form = self.distance.form();
         let others: Vec<(u32, T, T)> = scratch.others.iter().map(|&(c, d)| (c, s[c as usize], d)).collect();
         s.fill(T::ZERO);
-        let by_product = if form == Form::Codes { T::of(-0.5) } else { T::ONE };
-        if let (Form::Product | Form::Codes, Some(column)) = (form, self.relation.itself(i)) {
-            s[column] = by_product * itself;
-        }
         let two = T::of(2.0);
-        let mut own = T::ZERO;
-        let mut euclidean = |c: u32, value: T, d: T, s: &mut [T]| {
-            let n = self.x.squares[i];
-            let q = two * d * form.slope_squared(value, n);
-            if form == Form::SignalToNoise {
-                // The divisor nᵢ: ∂s/∂xᵢ has −s/nᵢ · 2xᵢ.
-                own -= two * d * value / n;
-            }
-            if scratch.is_near[c as usize] {
-                if q != T::ZERO {
-                    near.push(NearPair { row: i, column: c as usize, q });
+        if let Form::Product | Form::Codes = form {
+            let factor = if form == Form::Codes { T::of(-0.5) } else { T::ONE };
+            for side in [&mut scratch.positives, &mut scratch.negatives] {
+                if form == Form::Codes {
+                    vector::scale_sum(side.parts().2, factor);
                 }
-            } else {
-                s[c as usize] = s[c as usize] - q;
-                own += q;
+                side.scatter(s);
             }
-        };
-        for side in [&scratch.positives, &scratch.negatives] {
-            let entries = side.columns().iter().zip(side.values()).zip(side.slopes());
+            if let Some(column) = self.relation.itself(i) {
+                s[column] += factor * itself;
+            }
+            others.iter().for_each(|&(c, _, d)| s[c as usize] += factor * d);
+            return T::ZERO;
+        }
+        if let Form::Differences { p, power } = form {
+            for side in [&mut scratch.positives, &mut scratch.negatives] {
+                let (_, values, slopes) = side.parts();
+                for (d, &value) in slopes.iter_mut().zip(values) {
+                    *d *= slope_differences(p, power, value);
+                }
+                side.scatter(s);
+            }
+            for (c, value, d) in others {
+                s[c as usize] += d * slope_differences(p, power, value);
+            }
+            return T::ZERO;
+        }
+        // s = f(d²), d² = nᵢ + nⱼ − 2g: the coefficient of g is −q, that of xᵢ and of rⱼ themselves q = 2 f'.
+        let n = self.x.squares[i];
+        let mut own = 0.0f64;
+        for side in [&mut scratch.positives, &mut scratch.negatives] {
+            let (_, values, slopes) = side.parts();
             match form {
-                Form::Product => entries.for_each(|((&c, _), &d)| s[c as usize] = d),
-                Form::Codes => entries.for_each(|((&c, _), &d)| s[c as usize] = by_product * d),
-                Form::Differences { p, power } => entries.for_each(|((&c, &value), &d)| {
-                    s[c as usize] = d * slope_differences(p, power, value);
-                }),
-                Form::Euclidean { .. } | Form::SignalToNoise => {
-                    entries.for_each(|((&c, &value), &d)| euclidean(c, value, d, s));
+                Form::Euclidean { power: 1.0 } => own -= vector::divide_sum(slopes, -T::ONE, values),
+                Form::Euclidean { power: 2.0 } => own -= vector::scale_sum(slopes, -two),
+                Form::SignalToNoise => {
+                    // The divisor nᵢ: ∂s/∂xᵢ has −s/nᵢ · 2xᵢ.
+                    let through: T = values.iter().zip(&*slopes).map(|(&s, &d)| s * d).sum();
+                    own -= (two * through / n).f64() + vector::scale_sum(slopes, -two / n);
+                }
+                _ => {
+                    for (d, &value) in slopes.iter_mut().zip(values) {
+                        *d *= -two * form.slope_squared(value, n);
+                        own -= d.f64();
+                    }
                 }
             }
+            side.scatter(s);
         }
         for (c, value, d) in others {
-            match form {
-                Form::Product | Form::Codes => s[c as usize] += by_product * d,
-                Form::Differences { p, power } => {
-                    s[c as usize] += d * slope_differences(p, power, value);
-                }
-                Form::Euclidean { .. } | Form::SignalToNoise => euclidean(c, value, d, s),
+            let q = two * d * form.slope_squared(value, n);
+            if form == Form::SignalToNoise {
+                own -= (two * d * value / n).f64();
+            }
+            s[c as usize] += -q;
+            own += q.f64();
+        }
+        for &column in &scratch.near {
+            let q = -std::mem::take(&mut s[column as usize]);
+            if q != T::ZERO {
+                own -= q.f64();
+                near.push(NearPair { row: i, column: column as usize, q });
             }
         }
-        own
+        T::of(own)
     }
 
     /// `dx` of a block, from the coefficients in it.

@@ -5,6 +5,9 @@
 //! relations, mining, distances, reducers, reference sets and the gradients of raw embeddings are written once, in the
 //! engine behind [`Objective::evaluate`].
 //!
+//! Beside the engine stand a memory of earlier batches ([`Memory`]), gradients in chunks ([`grad_cache`]), the weight of a
+//! pair ([`pair_weights`]) and late interaction ([`maxsim`]).
+//!
 //! Slices in, slices out, for `f32` and `f64`. Memory is `O(tile + B·D + R·D)`, never `O(B²)`; see [`memory_bytes`].
 //! Results are the same bytes for any number of threads.
 
@@ -16,6 +19,7 @@ mod error;
 mod frame;
 mod grad_cache;
 pub mod loss;
+mod maxsim;
 mod memory;
 pub mod miner;
 mod objective;
@@ -32,6 +36,7 @@ pub use distance::{Cosine, DistanceConfig, Dot, Hamming, Lp, Snr, SquaredEuclide
 pub use error::Error;
 pub use grad_cache::{ChunkedBatch, grad_cache};
 pub use loss::LossConfig;
+pub use maxsim::{TokenSets, maxsim, maxsim_backward};
 pub use memory::{CrossBatchMemory, Memory};
 pub use miner::MinerConfig;
 pub use objective::{
