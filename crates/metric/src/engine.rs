@@ -129,6 +129,14 @@ impl<T: Real> Scratch<T> {
     }
 }
 
+/// A row and room for its slopes.
+struct Opened<'s, T> {
+    row: Row<'s, T>,
+    positives: &'s mut [T],
+    negatives: &'s mut [T],
+    others: &'s mut Vec<(u32, T)>,
+}
+
 /// What a loss is run with: its parameters and what earlier passes left.
 struct Run<'a, T: Real> {
     loss: &'a dyn AnyLoss<T>,
@@ -250,7 +258,7 @@ impl<T: Real> Problem<'_, T> {
         let spreads = self.relation.columns_are_rows();
         let mut spread_over: Vec<(u32, f64)> = Vec::new();
         let work = |i: usize, s: &[T], scratch: &mut Scratch<T>, account: &Account| {
-            let row = self.open(run, i, s, scratch, &[]).0;
+            let row = self.open(run, i, s, scratch, &[]).row;
             let mut spread = vec![0.0; row.positives.len()];
             let stat = run.loss.stat(pass, &row, &mut spread);
             let spread: Vec<(u32, f64)> = if spreads {
@@ -538,7 +546,7 @@ impl<T: Real> Problem<'_, T> {
         values: &'s [T],
         scratch: &'s mut Scratch<T>,
         mates: &'s [Mate<T>],
-    ) -> (Row<'s, T>, &'s mut [T], &'s mut [T], &'s mut Vec<(u32, T)>) {
+    ) -> Opened<'s, T> {
         let (positive_columns, positives, positive_slopes) = scratch.positives.open();
         let (negative_columns, negatives, negative_slopes) = scratch.negatives.open();
         let row = Row {
@@ -567,7 +575,8 @@ impl<T: Real> Problem<'_, T> {
             },
         };
         scratch.others.clear();
-        (row, positive_slopes, negative_slopes, &mut scratch.others)
+        let (positives, negatives) = (positive_slopes, negative_slopes);
+        Opened { row, positives, negatives, others: &mut scratch.others }
     }
 
     /// The value of an anchor's pair with itself.
@@ -602,7 +611,7 @@ impl<T: Real> Problem<'_, T> {
         if per_anchor {
             // The number of elements of the row must be known before their weights are.
             let mut counted = Account::default();
-            let (row, positives, negatives, others) = self.open(run, i, values, scratch, &mates);
+            let Opened { row, positives, negatives, others } = self.open(run, i, values, scratch, &mates);
             let tallies = &mut counted.tallies;
             let (itself, scalar) = (T::ZERO, (0, 0.0));
             let mut slopes = Slopes {
@@ -625,7 +634,7 @@ impl<T: Real> Problem<'_, T> {
         } else {
             weights = base;
         }
-        let (row, positives, negatives, others) = self.open(run, i, values, scratch, &mates);
+        let Opened { row, positives, negatives, others } = self.open(run, i, values, scratch, &mates);
         let tallies = &mut account.tallies;
         let (itself, scalar) = (T::ZERO, (0, 0.0));
         let mut slopes = Slopes {

@@ -87,19 +87,7 @@ pub fn maxsim_backward<T: Real>(
     let add = |to: &mut [T], factor: T, from: &[T]| {
         to.iter_mut().zip(from).for_each(|(to, &from)| *to += factor * from);
     };
-    // Each side gathers its own, so that no two threads write to one token.
-    let by_set = |sets: &TokenSets<'_, T>, one: &(dyn Fn(usize, &mut Vec<T>, &mut [T]) + Sync)| -> Vec<T> {
-        let parts: Vec<Vec<T>> = (0..sets.len())
-            .into_par_iter()
-            .map_init(Vec::new, |products, i| {
-                let mut part = vec![T::ZERO; sets.set(i).len()];
-                one(i, products, &mut part);
-                part
-            })
-            .collect();
-        parts.concat()
-    };
-    let by_query = by_set(queries, &|i, products, part| {
+    let by_query = by_set(queries, |i, products, part| {
         for j in 0..columns {
             let (d, set) = (gradient[i * columns + j], documents.set(j));
             best(queries.set(i), set, dim, products, |t, u, _| {
@@ -107,7 +95,7 @@ pub fn maxsim_backward<T: Real>(
             });
         }
     });
-    let by_document = by_set(documents, &|j, products, part| {
+    let by_document = by_set(documents, |j, products, part| {
         for i in 0..rows {
             let (d, set) = (gradient[i * columns + j], queries.set(i));
             best(set, documents.set(j), dim, products, |t, u, _| {
@@ -116,6 +104,19 @@ pub fn maxsim_backward<T: Real>(
         }
     });
     Ok((by_query, by_document))
+}
+
+/// Gathers a gradient set by set: each side gathers its own, so that no two threads write to one token.
+fn by_set<T: Real>(sets: &TokenSets<'_, T>, one: impl Fn(usize, &mut Vec<T>, &mut [T]) + Sync) -> Vec<T> {
+    let parts: Vec<Vec<T>> = (0..sets.len())
+        .into_par_iter()
+        .map_init(Vec::new, |products, i| {
+            let mut part = vec![T::ZERO; sets.set(i).len()];
+            one(i, products, &mut part);
+            part
+        })
+        .collect();
+    parts.concat()
 }
 
 fn check<T: Real>(queries: &TokenSets<'_, T>, documents: &TokenSets<'_, T>) -> Result<(), Error> {
