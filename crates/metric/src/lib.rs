@@ -10,6 +10,9 @@
 //! all; [`Objective::wants`] says what has to be handed in for each, in a [`Context`]. A [`regularizer`] and [`Matryoshka`]
 //! prefixes go with any of them.
 //!
+//! Beside the engine stand a memory of earlier batches ([`Memory`]), gradients in chunks ([`grad_cache`]), the weight of a
+//! pair ([`pair_weights`]) and late interaction ([`maxsim`]).
+//!
 //! Slices in, slices out, for `f32` and `f64`. Memory is `O(tile + B·D + R·D)`, never `O(B²)`; see [`memory_bytes`].
 //! Results are the same bytes for any number of threads.
 
@@ -23,6 +26,7 @@ mod frame;
 mod grad_cache;
 pub mod loss;
 mod matryoshka;
+mod maxsim;
 mod memory;
 pub mod miner;
 mod objective;
@@ -44,6 +48,7 @@ pub use error::Error;
 pub use grad_cache::{ChunkedBatch, grad_cache};
 pub use loss::{LossConfig, Wants};
 pub use matryoshka::Matryoshka;
+pub use maxsim::{TokenSets, maxsim, maxsim_backward};
 pub use memory::{CrossBatchMemory, Memory};
 pub use miner::MinerConfig;
 pub use objective::{

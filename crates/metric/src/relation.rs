@@ -87,8 +87,31 @@ impl<T: Real> Candidates<T> {
         &self.value[..self.len]
     }
 
-    pub(crate) fn slopes(&self) -> &[T] {
-        &self.slope[..self.len]
+    /// Columns, values and slopes.
+    pub(crate) fn parts(&mut self) -> (&[u32], &[T], &mut [T]) {
+        (&self.column[..self.len], &self.value[..self.len], &mut self.slope[..self.len])
+    }
+
+    /// Writes the slopes to their columns, in runs where columns follow one another.
+    pub(crate) fn scatter(&self, to: &mut [T]) {
+        const RUN: usize = 64;
+        let columns = self.column[..self.len].chunks(RUN);
+        for (columns, slopes) in columns.zip(self.slope[..self.len].chunks(RUN)) {
+            let (first, last) = (columns[0] as usize, columns[columns.len() - 1] as usize);
+            if last >= first && last - first == columns.len() - 1 {
+                to[first..=last].copy_from_slice(slopes);
+            } else {
+                columns.iter().zip(slopes).for_each(|(&c, &d)| to[c as usize] = d);
+            }
+        }
+    }
+
+    /// Holds these columns with values by `value`, and nothing else.
+    pub(crate) fn fill_with(&mut self, columns: impl Iterator<Item = u32>, value: impl Fn(u32) -> T) {
+        self.len = 0;
+        for column in columns {
+            self.push(column as usize, value(column));
+        }
     }
 
     /// Columns, values and zeroed slopes.

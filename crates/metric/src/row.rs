@@ -104,6 +104,11 @@ pub trait RowLoss: Sync {
         Stat::default()
     }
 
+    /// Whether pass `pass` looks at positives only, which then are computed alone where that can be.
+    fn positives_suffice(&self, _pass: usize) -> bool {
+        false
+    }
+
     /// Adds a row's statistic to the fold of pass `pass`, which starts at 0; the sum by default.
     fn fold(&self, _pass: usize, folded: &mut Stat, row: &Stat) {
         folded.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
@@ -370,6 +375,7 @@ pub(crate) trait AnyLoss<T: Real>: Sync {
     fn penalty(&self, scalars: &[f64], gradient: &mut [f64]) -> f64;
     fn screen(&self) -> Screen;
     fn stat(&self, pass: usize, row: &Row<'_, T>, spread: &mut [f64]) -> Stat;
+    fn positives_suffice(&self, pass: usize) -> bool;
     fn fold(&self, pass: usize, folded: &mut Stat, row: &Stat);
     fn row(&self, row: &Row<'_, T>, slopes: &mut Slopes<'_, T>);
 }
@@ -414,6 +420,9 @@ impl<L: RowLoss, T: Real> AnyLoss<T> for L {
     }
     fn stat(&self, pass: usize, row: &Row<'_, T>, spread: &mut [f64]) -> Stat {
         RowLoss::stat(self, pass, row, spread)
+    }
+    fn positives_suffice(&self, pass: usize) -> bool {
+        RowLoss::positives_suffice(self, pass)
     }
     fn fold(&self, pass: usize, folded: &mut Stat, row: &Stat) {
         RowLoss::fold(self, pass, folded, row);

@@ -271,7 +271,7 @@ fn several_positives_in_both_directions() {
     let both = ranking(|l| l.symmetric = true).evaluate(&batch, true).unwrap();
     close(both.value, 0.5 * (mean(&forth) + mean(&back)));
     for unsorted in [&[(1, 0), (0, 1)][..], &[(0, 1), (0, 1)], &[(0, 5)], &[(3, 0)]] {
-        let refs = Some(Refs { own: Own::Pairs(unsorted), r: &r, labels: &ref_labels });
+        let refs = Some(Refs { r: &r, labels: &ref_labels, own: Own::Pairs(unsorted) });
         let wrong = ranking(|_| {}).evaluate(&Batch { refs, ..batch }, false);
         assert!(matches!(wrong, Err(Error::PairList { .. })), "{unsorted:?}");
     }

@@ -118,7 +118,7 @@ fn miners() -> Vec<MinerConfig> {
 }
 
 fn reducers() -> Vec<ReducerConfig> {
-    let weights = (1..10).map(|i| 0.3 * f64::from(i)).collect();
+    let weights: Vec<f64> = (1..10).map(|i| 0.3 * f64::from(i)).collect();
     vec![
         ReducerConfig::mean(),
         ReducerConfig::sum(),
@@ -412,4 +412,25 @@ fn write_the_small_set() {
         }));
     }
     write("miners.json", cases);
+}
+
+/// Sides too large to be compared item by item, the positives the larger one and the smaller one.
+#[test]
+fn triplets_of_large_rows() {
+    let b = 42;
+    let x = random(17, b * DIM);
+    let labels: Vec<u32> = (0..b).map(|i| u32::from(i % 3 == 0)).collect();
+    let batch = Batch { x: &x, dim: DIM, labels: &labels, refs: None };
+    let loss = LossConfig::TripletMargin(TripletMargin { margin: 0.33, ..TripletMargin::default() });
+    let triplets = miner::TripletMargin { margin: 0.2, type_of_triplets: TripletKind::Semihard };
+    for distance in [DistanceConfig::cosine(), DistanceConfig::euclidean()] {
+        for reducer in reducers() {
+            for miner in [None, Some(MinerConfig::TripletMargin(triplets.clone()))] {
+                let reducer = Some(reducer.clone());
+                let objective =
+                    Objective { reducer, miner, distance: Some(distance.clone()), ..loss.clone().into() };
+                check(&format!("{objective:?}"), &objective, &batch);
+            }
+        }
+    }
 }

@@ -97,6 +97,10 @@ impl RowLoss for LiftedStructure {
         stat
     }
 
+    fn positives_suffice(&self, pass: usize) -> bool {
+        pass == 1
+    }
+
     fn row<T: Real>(&self, row: &Row<'_, T>, slopes: &mut Slopes<'_, T>) {
         let sign = row.sign();
         for k in 0..row.positives.len() {

@@ -1,6 +1,6 @@
 //! The margin loss, with a boundary that may be learned.
 
-use parallax_kernels::Real;
+use parallax_kernels::{Real, vector};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -91,30 +91,17 @@ impl RowLoss for Margin {
         let plain = regular == 0.0 && (range == Range::ALL || range == Range { low: 0.0, ..Range::ALL });
         if row.triplets == Triplets::All && plain {
             let (p, n) = (row.positives.len() as u64, row.negatives.len() as u64);
-            let sum = |values: &[T], hinge: &dyn Fn(T) -> T| {
-                let open = values.iter().map(|&s| hinge(s)).filter(|v| *v > T::ZERO);
-                open.fold((0u64, 0.0f64), |(count, sum), v| (count + 1, sum + v.f64()))
-            };
-            let (open_p, sum_p) = sum(row.positives, &pull);
-            let (open_n, sum_n) = sum(row.negatives, &push);
+            let weight = slopes.elements(0, Elements::default());
+            let (by_n, by_p) = (weight * T::of(n as f64), weight * T::of(p as f64));
+            let (near, far) = (beta + sign * margin, beta - sign * margin);
+            let (open_p, sum_p) =
+                vector::hinge_sum(row.positives, -sign, near, -sign * by_n, slopes.positives);
+            let (open_n, sum_n) = vector::hinge_sum(row.negatives, sign, far, sign * by_p, slopes.negatives);
             let active = p * n - (p - open_p) * (n - open_n);
             slopes.divide(0, (open_p * n + open_n * p) as f64);
-            let weight = slopes.elements(
-                0,
-                Elements {
-                    count: p * n,
-                    active,
-                    kept: if range == Range::ALL { p * n } else { active },
-                    sum: sum_p * n as f64 + sum_n * p as f64,
-                },
-            );
-            let (by_n, by_p) = (weight * T::of(n as f64), weight * T::of(p as f64));
-            for (d, &s) in slopes.positives.iter_mut().zip(row.positives) {
-                *d = if pull(s) > T::ZERO { -sign * by_n } else { T::ZERO };
-            }
-            for (d, &s) in slopes.negatives.iter_mut().zip(row.negatives) {
-                *d = if push(s) > T::ZERO { sign * by_p } else { T::ZERO };
-            }
+            let kept = if range == Range::ALL { p * n } else { active };
+            let sum = sum_p * n as f64 + sum_n * p as f64;
+            slopes.elements(0, Elements { count: p * n, active, kept, sum });
             by_beta = (sign * weight).f64() * ((open_p * n) as f64 - (open_n * p) as f64);
         } else {
             row.triplets.each(sign, row.positives, row.negatives, |p, n, _| {

@@ -1,6 +1,6 @@
 //! Penalising negatives before positives.
 
-use parallax_kernels::Real;
+use parallax_kernels::{Real, vector};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -94,12 +94,7 @@ impl RowLoss for Pnp {
             let before = ranked_above(row.negatives, s, scale, &mut above);
             let (penalty, slope) = self.penalty(before);
             value += penalty;
-            let slope = T::of(slope);
-            let mut push = T::ZERO;
-            for (d, &y) in slopes.negatives.iter_mut().zip(&above) {
-                *d += slope * y;
-                push += slope * y;
-            }
+            let push = T::of(vector::add_scaled(slopes.negatives, T::of(slope), &above));
             if let Some(d) = slopes.positives.get_mut(j) { *d = -push } else { slopes.itself = -push }
         }
         let weight = slopes.element(0, T::of(value / count as f64)) * scale / T::of(count as f64);

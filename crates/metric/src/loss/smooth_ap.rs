@@ -30,9 +30,7 @@ impl Default for SmoothAp {
 
 /// `σ((s_k − s_j)/τ)` of one `j` against a list: leaves the derivative by `s_k` (without 1/τ) and returns the sum of values.
 pub(super) fn ranked_above<T: Real>(list: &[T], s: T, scale: T, slopes: &mut [T]) -> f64 {
-    let sum = vector::logistic_sum(list, scale, s, slopes);
-    slopes.iter_mut().for_each(|y| *y *= T::ONE - *y);
-    sum
+    vector::step_sum(list, scale, s, slopes)
 }
 
 impl RowLoss for SmoothAp {
@@ -70,12 +68,7 @@ impl RowLoss for SmoothAp {
                 *d += factor * slope;
                 pull += factor * slope;
             }
-            let factor = T::of(by_negative);
-            let mut push = T::ZERO;
-            for (d, &slope) in slopes.negatives.iter_mut().zip(&above) {
-                *d += factor * slope;
-                push += factor * slope;
-            }
+            let push = T::of(vector::add_scaled(slopes.negatives, T::of(by_negative), &above));
             by_class[j] += -(pull + push);
         }
         let weight = slopes.element(0, T::of(1.0 - precision / count as f64));

@@ -76,11 +76,7 @@ impl TripletMargin {
             let sum = vector::softplus_sum(row.negatives, sign, s - sign * margin, &mut open);
             let count = open.len() as u64;
             let weight = sign * slopes.elements(0, Elements { count, active: count, kept: count, sum });
-            let mut pull = T::ZERO;
-            for (d, &slope) in slopes.negatives.iter_mut().zip(&open) {
-                *d += weight * slope;
-                pull += weight * slope;
-            }
+            let pull = T::of(vector::add_scaled(slopes.negatives, weight, &open));
             slopes.positives[p] = -pull;
         }
     }
