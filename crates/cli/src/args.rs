@@ -350,18 +350,8 @@ pub(crate) struct Eval {
     /// Stored vectors that the model reads, when it is a head alone.
     #[arg(long, value_name = "NPY")]
     pub(crate) vectors: Option<PathBuf>,
-    /// The column of the text.
-    #[arg(long, value_name = "COLUMN")]
-    pub(crate) text: Option<String>,
-    /// The column of the class.
-    #[arg(long, value_name = "COLUMN")]
-    pub(crate) label: Option<String>,
-    /// The column of the first text of a pair.
-    #[arg(long, value_name = "COLUMN")]
-    pub(crate) anchor: Option<String>,
-    /// The column of the text that belongs to it.
-    #[arg(long, value_name = "COLUMN")]
-    pub(crate) positive: Option<String>,
+    #[command(flatten)]
+    pub(crate) columns: Columns,
     /// A measure, such as map@r or recall@5; may be repeated.
     #[arg(long = "measure", value_name = "NAME")]
     pub(crate) measures: Vec<Measure>,

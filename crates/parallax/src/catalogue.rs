@@ -46,7 +46,7 @@ pub struct Parameter {
 }
 
 /// Where each family stands in a run file.
-const FAMILIES: [(&str, &str); 12] = [
+const FAMILIES: [(&str, &str); 13] = [
     ("losses", "objective.loss"),
     ("miners", "objective.miner"),
     ("distances", "objective.distance"),

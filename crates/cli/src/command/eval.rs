@@ -9,13 +9,9 @@ use crate::progress::Progress;
 pub(crate) fn eval(global: &Global, args: Eval) -> anyhow::Result<()> {
     let npy = |path: &std::path::Path| path.extension().is_some_and(|extension| extension == "npy");
     let mut data = Data {
-        text: args.text,
-        label: args.label,
-        anchor: args.anchor,
-        positive: args.positive,
         vectors: args.vectors,
         split: args.split.as_deref().map(|split| parse_component(split, "data.split")).transpose()?,
-        ..Data::default()
+        ..args.columns.data(&[])?
     };
     match &args.data[..] {
         [labels] if npy(labels) => data.labels = Some(labels.clone()),
