@@ -192,6 +192,20 @@ fn scored_pairs_are_learned_and_measured_by_correlation() {
 }
 
 #[test]
+fn a_loss_named_for_bare_data_takes_the_chosen_miner_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let (table, out) = (workspace().join("examples/support.csv"), folder.path().join("out"));
+    let model = workspace().join("crates/nn/tests/reference/bert");
+    let model = model.to_str().unwrap();
+    let more = ["--dry-run", "--model", model, "--set", "objective.loss=n_pairs"];
+    let output = command(&table, &out, &more).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    ok(output);
+    assert!(said.contains("loss: n_pairs, miner: none"), "{said}");
+    assert!(said.contains("MiB beside the model"), "{said}");
+}
+
+#[test]
 fn what_cannot_be_fed_is_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out");

@@ -90,11 +90,17 @@ pub fn infer(files: &[PathBuf], data: Data, model: Option<&str>) -> Result<Infer
 }
 
 impl Inferred {
-    /// With settings of the form `a.b=value`, as on a command line.
+    /// With settings of the form `a.b=value`, as on a command line. A loss that is named takes the place of the chosen one
+    /// together with its miner, which not every loss has a use for.
     ///
     /// # Errors
     /// A setting that does not exist, or a value that does not fit.
     pub fn with_sets<S: AsRef<str>>(mut self, sets: &[S]) -> Result<Inferred> {
+        let key = |set: &S| set.as_ref().split('=').next().map(|key| key.trim().to_owned());
+        let named = |key: String| matches!(key.as_str(), "objective.loss" | "objective.loss.name");
+        if sets.iter().filter_map(key).any(named) {
+            self.config.objective.miner = None;
+        }
         self.config = RunConfig::parse(&self.config.to_toml()?, sets)?;
         Ok(self)
     }

@@ -46,8 +46,7 @@ pub(super) fn card(config: &RunConfig, loss: &str, outcome: &Outcome) -> String 
     if outcome.measures.is_empty() {
         text.push_str("Not measured: the data had no test rows.\n");
     } else {
-        let _ =
-            writeln!(text, "{} queries of the {} part; {}.\n", outcome.queries, outcome.part, outcome.mode);
+        let _ = writeln!(text, "On the {} part: {}.\n", outcome.part, outcome.measured_on());
         text.push_str("| measure | before | after | change (95 % interval) |\n|---|---|---|---|\n");
         for m in &outcome.measures {
             let value = |value: Option<f64>| value.map_or(String::new(), |value| format!("{value:.4}"));

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use parallax_data::{Labels, Parts};
-use parallax_eval::{Interval, Retrieval};
+use parallax_eval::{Interval, Retrieval, SCORED_PAIRS};
 use parallax_linear::Selection;
 use parallax_report::MeasureChange;
 use parallax_train::{Plan, Trained, Trainer, duration};
@@ -268,6 +268,14 @@ impl Outcome {
         }
     }
 
+    /// How many queries, or pairs with scores, were measured in which way.
+    pub(super) fn measured_on(&self) -> String {
+        match self.mode.strip_prefix(SCORED_PAIRS) {
+            Some(rest) => format!("{} pairs with scores{rest}", self.queries),
+            None => format!("{} queries, {}", self.queries, self.mode),
+        }
+    }
+
     /// For a terminal: the measures before and after, what it took and where it is.
     pub fn table(&self) -> String {
         let mut lines = Vec::new();
@@ -284,7 +292,7 @@ impl Outcome {
             lines.push(format!("{:<14}{before:>8}{after:>9}   {}", m.name, changed(m)).trim_end().to_owned());
         }
         if !self.measures.is_empty() {
-            lines.push(format!("{} queries, {}", self.queries, self.mode));
+            lines.push(self.measured_on());
             lines.extend(definitions(self.measures.iter().map(|m| (m.name.as_str(), m.definition.as_str()))));
         }
         let t = &self.training;
