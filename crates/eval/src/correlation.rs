@@ -28,7 +28,9 @@ pub fn pearson(x: &[f64], y: &[f64]) -> f64 {
         xx += dx * dx;
         yy += dy * dy;
     }
-    let scale = xx.sqrt() * yy.sqrt();
+    // One root is exact where both sides have the same squares, as equal ranks do; two do not overflow.
+    let product = xx * yy;
+    let scale = if product.is_normal() { product.sqrt() } else { xx.sqrt() * yy.sqrt() };
     if scale > 0.0 { (xy / scale).clamp(-1.0, 1.0) } else { 0.0 }
 }
 
