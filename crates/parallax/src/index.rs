@@ -140,10 +140,10 @@ pub fn build(
         };
         let values = match model {
             Some((_, model)) if embeds && vectors.is_some() => model.transform(&stored)?.into_values(),
-            Some((_, model)) if embeds => match options.prompt {
-                Some(prompt) => model.encode_with_prompt(&texts, prompt)?.into_values(),
-                None => model.encode(&texts)?.into_values(),
-            },
+            Some((_, model)) if embeds => {
+                let inputs = model.encoder().tokenize(&texts, options.prompt)?;
+                model.embed(&inputs, options.batch_tokens)?.into_values()
+            }
             _ => stored,
         };
         writer.add(Batch { vectors: &values, ids: &ids, texts: &texts, attributes: &attributes })?;
