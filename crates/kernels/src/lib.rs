@@ -5,6 +5,8 @@
 
 pub mod exact;
 pub mod gemm;
+pub mod isa;
+pub mod linear;
 pub mod panel;
 mod real;
 pub mod vector;
