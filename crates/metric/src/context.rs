@@ -43,6 +43,9 @@ impl<T> Default for Context<'_, T> {
 pub enum Teacher<'a, T> {
     /// Similarities `[B, R]`, for a batch against itself `[B, B]`.
     Similarities(&'a [T]),
+    /// Similarities of each anchor to its own candidates alone, `[B, 1 + N]`: to reference `i`, then to its `N` references
+    /// `B + i·N …`. Of other references the teacher says nothing.
+    Candidates(&'a [T]),
     /// The teacher's own embeddings `[B, dim]` and `[R, dim]`, compared by cosine tile by tile, so that memory stays
     /// linear. `r` is empty for a batch against itself.
     Embeddings {
@@ -58,6 +61,7 @@ pub enum Teacher<'a, T> {
 /// A teacher, checked and prepared.
 pub(crate) enum Scores<'a, T> {
     Matrix { values: &'a [T], columns: usize, turned: bool },
+    Candidates { values: &'a [T], rows: usize, each: usize },
     Rows { x: Vec<T>, r: Vec<T>, dim: usize },
 }
 
@@ -70,6 +74,16 @@ impl<T: Real> Scores<'_, T> {
             }
             Scores::Matrix { values, columns, turned: true } => {
                 out.iter_mut().enumerate().for_each(|(j, out)| *out = values[j * columns + i]);
+            }
+            Scores::Candidates { values, rows, each } => {
+                // So low that it is above no positive.
+                out.fill(T::of(-f64::from(f32::MAX)));
+                let own = &values[i * each..][..*each];
+                out[i] = own[0];
+                let first = rows + i * (each - 1);
+                // Seen from the positives there are no references but the anchors.
+                let others = out.get_mut(first..first + each - 1).unwrap_or_default();
+                others.iter_mut().zip(&own[1..]).for_each(|(out, &own)| *out = own);
             }
             Scores::Rows { x, r, dim } => {
                 let r = if r.is_empty() { x } else { r };

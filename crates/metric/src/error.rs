@@ -136,6 +136,14 @@ pub enum Error {
         /// Name of the loss.
         loss: &'static str,
     },
+    /// A memory of earlier batches was asked for, and the loss cannot be compared with one.
+    #[error("a memory of earlier batches has no meaning for {loss}: {why}")]
+    NoMemory {
+        /// Name of the loss.
+        loss: String,
+        /// What it compares instead.
+        why: &'static str,
+    },
     /// The loss or its settings ask for a teacher and the context has none.
     #[error("{loss} is guided by a teacher, but no teacher's scores were given")]
     NeedsTeacher {

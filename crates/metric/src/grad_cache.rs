@@ -41,12 +41,34 @@ pub fn grad_cache<T: Real, E: From<Error>>(
     objective: &Objective,
     batch: &ChunkedBatch<'_>,
     context: &Context<'_, T>,
-    mut embed: impl FnMut(Range<usize>) -> Result<Vec<T>, E>,
-    mut backward: impl FnMut(Range<usize>, &[T]) -> Result<(), E>,
+    embed: impl FnMut(Range<usize>) -> Result<Vec<T>, E>,
+    backward: impl FnMut(Range<usize>, &[T]) -> Result<(), E>,
 ) -> Result<Evaluated<T>, E> {
     let (anchors, dim) = (batch.labels.len(), batch.dim);
     let rows = anchors + batch.refs.map_or(0, |(labels, _)| labels.len());
-    let chunk = batch.chunk.max(1);
+    let context = Context { want_ref_grad: true, ..*context };
+    let evaluate = |embeddings: &[T]| {
+        let (x, r) = embeddings.split_at(anchors * dim);
+        let refs = batch.refs.map(|(labels, own)| Refs { r, labels, own });
+        Ok(objective.evaluate_with(&Batch { x, dim, labels: batch.labels, refs }, &context)?)
+    };
+    grad_cache_by(rows, dim, batch.chunk, embed, evaluate, backward)
+}
+
+/// [`grad_cache`] of anything that can be evaluated on embeddings `[rows, dim]`: `evaluate` answers with value and gradients,
+/// by the first rows in [`Evaluated::grad`] and by the others in [`Evaluated::ref_grad`].
+///
+/// # Errors
+/// Those of the three steps, embeddings of another number than asked for, and a gradient of another number than the rows.
+pub fn grad_cache_by<T: Real, E: From<Error>>(
+    rows: usize,
+    dim: usize,
+    chunk: usize,
+    mut embed: impl FnMut(Range<usize>) -> Result<Vec<T>, E>,
+    evaluate: impl FnOnce(&[T]) -> Result<Evaluated<T>, E>,
+    mut backward: impl FnMut(Range<usize>, &[T]) -> Result<(), E>,
+) -> Result<Evaluated<T>, E> {
+    let chunk = chunk.max(1);
     let ranges = || (0..rows).step_by(chunk).map(|from| from..(from + chunk).min(rows));
     let mut embeddings = Vec::with_capacity(rows * dim);
     for range in ranges() {
@@ -58,12 +80,12 @@ pub fn grad_cache<T: Real, E: From<Error>>(
         }
         embeddings.extend(part);
     }
-    let (x, r) = embeddings.split_at(anchors * dim);
-    let refs = batch.refs.map(|(labels, own)| Refs { r, labels, own });
-    let context = Context { want_ref_grad: true, ..*context };
-    let found = objective.evaluate_with(&Batch { x, dim, labels: batch.labels, refs }, &context)?;
+    let found = evaluate(&embeddings)?;
     let mut gradient = found.grad.clone();
     gradient.extend(found.ref_grad.iter().flatten());
+    if gradient.len() != rows * dim {
+        return Err(Error::Shape { what: "gradient", found: gradient.len(), rows, dim }.into());
+    }
     for range in ranges() {
         backward(range.clone(), &gradient[range.start * dim..range.end * dim])?;
     }

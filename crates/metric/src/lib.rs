@@ -45,7 +45,7 @@ pub use batch::{Batch, Layout, Refs};
 pub use context::{Context, Teacher};
 pub use distance::{Cosine, DistanceConfig, Dot, Hamming, Lp, Snr, SquaredEuclidean};
 pub use error::Error;
-pub use grad_cache::{ChunkedBatch, grad_cache};
+pub use grad_cache::{ChunkedBatch, grad_cache, grad_cache_by};
 pub use loss::{LossConfig, Wants};
 pub use matryoshka::Matryoshka;
 pub use maxsim::{TokenSets, maxsim, maxsim_backward};

@@ -71,6 +71,24 @@ impl<T: Real> Memory<T> {
         Ok(Memory { config, dim, values: Vec::new(), labels: Vec::new(), next: 0, steps: 0 })
     }
 
+    /// A memory as it was: `values` `[filled, dim]` with their labels, the place of the next embedding, the steps so far. With
+    /// [`contents`](Self::contents), [`next`](Self::next) and [`steps`](Self::steps) it can be kept in any format.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new) and [`check`](Self::check).
+    pub fn restored(
+        config: CrossBatchMemory,
+        dim: usize,
+        values: Vec<T>,
+        labels: Vec<u32>,
+        next: usize,
+        steps: u64,
+    ) -> Result<Self, Error> {
+        let memory = Memory { values, labels, next, steps, ..Memory::new(config, dim)? };
+        memory.check()?;
+        Ok(memory)
+    }
+
     /// Refuses a state whose parts do not fit together, as may come from a damaged checkpoint.
     ///
     /// # Errors
@@ -100,6 +118,11 @@ impl<T: Real> Memory<T> {
     /// Steps so far.
     pub fn steps(&self) -> u64 {
         self.steps
+    }
+
+    /// Where in the ring the next embedding goes.
+    pub fn next(&self) -> usize {
+        self.next
     }
 
     /// The remembered embeddings `[len, dim]`, and their labels.
@@ -137,25 +160,38 @@ impl<T: Real> Memory<T> {
         labels: &[u32],
         context: &Context<'_, T>,
     ) -> Result<Evaluated<T>, Error> {
+        self.evaluate_by(x, labels, context, |batch, context| objective.evaluate_with(batch, context))
+    }
+
+    /// [`evaluate`](Self::evaluate) of anything that can be evaluated on a batch with references, such as a loss of the
+    /// caller's own.
+    ///
+    /// # Errors
+    /// Those of `evaluate`, embeddings that do not fit or are not finite, and a batch larger than the memory.
+    pub fn evaluate_by<E: From<Error>>(
+        &mut self,
+        x: &[T],
+        labels: &[u32],
+        context: &Context<'_, T>,
+        evaluate: impl Fn(&Batch<'_, T>, &Context<'_, T>) -> Result<Evaluated<T>, E>,
+    ) -> Result<Evaluated<T>, E> {
         let dim = self.dim;
         let context = Context { want_ref_grad: false, ..*context };
         let batch = Batch { x, dim, labels, refs: None };
         if labels.len() > self.config.memory_size {
-            return Err(Error::TooFewReferences {
-                anchors: labels.len(),
-                references: self.config.memory_size,
-            });
+            let references = self.config.memory_size;
+            return Err(Error::TooFewReferences { anchors: labels.len(), references }.into());
         }
         crate::batch::check_values("embeddings", x, labels.len(), dim)?;
         if self.steps < self.config.warm_up {
-            let found = objective.evaluate_with(&batch, &context)?;
+            let found = evaluate(&batch, &context)?;
             self.steps += 1;
             return Ok(found);
         }
         let before = self.overwritten(labels.len());
         let places = self.remember(x, labels);
         let refs = Some(Refs { r: &self.values, labels: &self.labels, own: Own::Item(&places) });
-        let found = self.against(objective, &Batch { refs, ..batch }, &batch, &context);
+        let found = self.against(&evaluate, &Batch { refs, ..batch }, &batch, &context);
         if found.is_err() {
             before.restore(self);
         } else {
@@ -164,17 +200,17 @@ impl<T: Real> Memory<T> {
         found
     }
 
-    fn against(
+    fn against<E>(
         &self,
-        objective: &Objective,
+        evaluate: &impl Fn(&Batch<'_, T>, &Context<'_, T>) -> Result<Evaluated<T>, E>,
         memory: &Batch<'_, T>,
         alone: &Batch<'_, T>,
         context: &Context<'_, T>,
-    ) -> Result<Evaluated<T>, Error> {
-        let mut found = objective.evaluate_with(memory, context)?;
+    ) -> Result<Evaluated<T>, E> {
+        let mut found = evaluate(memory, context)?;
         let weight = self.config.batch_weight;
         if weight > 0.0 {
-            let own = objective.evaluate_with(alone, context)?;
+            let own = evaluate(alone, context)?;
             found.value += weight * own.value;
             let factor = T::of(weight);
             found.grad.iter_mut().zip(&own.grad).for_each(|(d, &own)| *d += factor * own);

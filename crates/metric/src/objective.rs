@@ -13,6 +13,7 @@ use crate::engine::{Account, Outcome};
 use crate::error::Error;
 use crate::loss::{LossConfig, MultiSimilarity, MultipleNegativesRanking, Visitor, Wants};
 use crate::matryoshka::Matryoshka;
+use crate::memory::CrossBatchMemory;
 use crate::miner::MinerConfig;
 use crate::parts::Parts;
 use crate::proxy::{self, ProxyLoss, evaluate_proxy_loss};
@@ -58,6 +59,10 @@ pub struct Objective {
     /// Prefixes of the embeddings on which the loss is taken; the whole embedding by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub matryoshka: Option<Matryoshka>,
+    /// Embeddings of earlier batches that each batch is compared with; none by default. It changes from step to step, so a
+    /// [`Memory`](crate::Memory) beside the objective holds it, and an evaluation alone does not know of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<CrossBatchMemory>,
 }
 
 impl Default for Objective {
@@ -77,6 +82,7 @@ impl From<LossConfig> for Objective {
             regularizer: None,
             proxy_regularizer: None,
             matryoshka: None,
+            memory: None,
         }
     }
 }
@@ -156,8 +162,13 @@ impl Objective {
         self.distance.as_ref().map_or(Ok(()), DistanceConfig::check)?;
         self.reducer.as_ref().map_or(Ok(()), ReducerConfig::check)?;
         self.matryoshka.as_ref().map_or(Ok(()), Matryoshka::check)?;
-        if self.proxy_regularizer.is_some() && self.loss.wants().proxies.is_none() {
+        let wants = self.loss.wants();
+        if self.proxy_regularizer.is_some() && wants.proxies.is_none() {
             return Err(Error::NoProxies);
+        }
+        if let Some(memory) = &self.memory {
+            memory.check()?;
+            wants.remembered(self.loss.name())?;
         }
         let (distance, reducer) = (self.distance(), self.reducer());
         let miner = self.miner.as_ref();
@@ -612,6 +623,20 @@ fn scores<'a, T: Real>(
                 });
             }
             Ok(Scores::Matrix { values, columns, turned })
+        }
+        Teacher::Candidates(values) => {
+            // Turned, what stands there is still one list for each pair.
+            let each = if turned { values.len() / b.max(1) } else { 1 + r.saturating_sub(b) / b.max(1) };
+            check_values("teacher similarities", values, b, each)?;
+            if each == 0 || r < b || !turned && each * b != r {
+                return Err(Error::Shape {
+                    what: "teacher similarities",
+                    found: values.len(),
+                    rows: b,
+                    dim: each,
+                });
+            }
+            Ok(Scores::Candidates { values, rows: b, each })
         }
         Teacher::Embeddings { x, r: references, dim } => {
             let (x, references) = if turned { (references, x) } else { (x, references) };

@@ -54,6 +54,11 @@ fn a_memory_is_a_reference_set_that_holds_the_batch() {
         let read: Memory<f64> = serde_json::from_str(&text).unwrap();
         assert_eq!(read, memory);
         read.check().unwrap();
+        let (values, kept_labels) = memory.contents();
+        let (values, kept_labels) = (values.to_vec(), kept_labels.to_vec());
+        let config = CrossBatchMemory { memory_size: 7, warm_up: 2, batch_weight: 0.0 };
+        let read = Memory::restored(config, DIM, values, kept_labels, memory.next(), memory.steps());
+        assert_eq!(read.unwrap(), memory);
     }
     // A failed step leaves no trace.
     let before = memory.clone();
@@ -75,6 +80,8 @@ fn a_memory_is_a_reference_set_that_holds_the_batch() {
     damaged["next"] = 9.into();
     assert!(serde_json::from_value::<Memory<f64>>(damaged).unwrap().check().is_err());
     // The loss of the batch alone is added where it is asked for.
+    let short = Memory::restored(CrossBatchMemory::default(), DIM, vec![0.0; DIM + 1], vec![0], 1, 4);
+    assert!(matches!(short, Err(Error::Shape { .. })));
     let both = CrossBatchMemory { memory_size: 7, warm_up: 0, batch_weight: 0.5 };
     let mut both = Memory::<f64>::new(both, DIM).unwrap();
     let mut plain =
@@ -85,6 +92,65 @@ fn a_memory_is_a_reference_set_that_holds_the_batch() {
     let b = plain.evaluate(&objective, &x, &labels, &Context::default()).unwrap();
     close(a.value, b.value + 0.5 * alone.value);
     close(a.grad[5], b.grad[5] + 0.5 * alone.grad[5]);
+}
+
+#[test]
+fn a_memory_is_refused_where_the_references_are_others() {
+    let refused = |loss: &str| {
+        let text = format!("{{\"loss\": {{\"name\": \"{loss}\"}}, \"memory\": {{\"memory_size\": 8}}}}");
+        let objective: Objective = serde_json::from_str(&text).unwrap();
+        match objective.check() {
+            Err(Error::NoMemory { loss: named, .. }) => named == loss,
+            other => other.is_err(),
+        }
+    };
+    let none = [
+        "proxy_anchor",
+        "arcface",
+        "cosent",
+        "margin_mse",
+        "multiple_negatives_ranking",
+        "vicreg",
+        "n_pairs",
+    ];
+    none.iter().for_each(|loss| assert!(refused(loss), "{loss}"));
+    for loss in ["contrastive", "multi_similarity", "ntxent", "triplet_margin", "supcon", "fast_ap"] {
+        assert!(!refused(loss), "{loss}");
+    }
+}
+
+/// What a teacher says of the candidates alone masks as a matrix does that is far below elsewhere.
+#[test]
+fn a_teacher_of_candidates_masks_among_them() {
+    let (pairs, hard) = (5, 2);
+    let (x, r) = (random(3, pairs * DIM), random(4, pairs * (1 + hard) * DIM));
+    let labels: Vec<u32> = (0..pairs as u32).collect();
+    let ref_labels: Vec<u32> = (0..(pairs * (1 + hard)) as u32).collect();
+    let refs = Some(Refs { r: &r, labels: &ref_labels, own: Own::Positive });
+    let batch = Batch { x: &x, dim: DIM, labels: &labels, refs };
+    let scores = random(5, pairs * (1 + hard));
+    let mut matrix = vec![-1e30; pairs * pairs * (1 + hard)];
+    for i in 0..pairs {
+        let row = &mut matrix[i * pairs * (1 + hard)..];
+        row[i] = scores[i * (1 + hard)];
+        for k in 0..hard {
+            row[pairs + i * hard + k] = scores[i * (1 + hard) + 1 + k];
+        }
+    }
+    for symmetric in [false, true] {
+        let loss = MultipleNegativesRanking { teacher_guided: true, symmetric, ..Default::default() };
+        let objective = Objective::from(LossConfig::MultipleNegativesRanking(loss));
+        assert!(objective.wants().teacher);
+        let by = |teacher| {
+            let context = Context { teacher: Some(teacher), want_ref_grad: true, ..Context::default() };
+            objective.evaluate_with(&batch, &context)
+        };
+        let (found, want) = (by(Teacher::Candidates(&scores)), by(Teacher::Similarities(&matrix)));
+        let found = found.unwrap();
+        assert!(found.stats.masked_by_teacher > 0);
+        assert_eq!(found, want.unwrap());
+        assert!(matches!(by(Teacher::Candidates(&scores[1..])), Err(Error::Shape { .. })));
+    }
 }
 
 /// A linear encoder `x = W u`; the gradient by W in chunks is that of one batch.

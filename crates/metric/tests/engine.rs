@@ -315,6 +315,7 @@ fn configs_are_names_and_numbers() {
         regularizer: None,
         proxy_regularizer: None,
         matryoshka: None,
+        memory: None,
     };
     assert_eq!(objective, want);
     assert_eq!(toml::from_str::<Objective>(&toml::to_string(&want).unwrap()).unwrap(), want);

@@ -201,6 +201,26 @@ pub struct Wants {
     pub pairs: bool,
     /// A batch that is compared with itself: the loss refuses references.
     pub itself: bool,
+    /// A teacher's opinion of the batch: [`Context::teacher`](crate::Context).
+    pub teacher: bool,
+}
+
+impl Wants {
+    /// Refuses a memory of earlier batches for a loss that cannot be compared with one: it needs references of another kind, or
+    /// none at all.
+    ///
+    /// # Errors
+    /// [`Error::NoMemory`], with the loss and the reason.
+    pub fn remembered(&self, loss: &str) -> Result<(), Error> {
+        let why = match self {
+            Wants { proxies: Some(_), .. } => "it compares embeddings with proxies",
+            Wants { targets: Some(_), .. } => "only given pairs with scores are compared",
+            Wants { pairs: true, .. } => "its references are the other ends of the pairs of a batch",
+            Wants { itself: true, .. } => "it compares the batch with itself alone",
+            _ => return Ok(()),
+        };
+        Err(Error::NoMemory { loss: loss.to_owned(), why })
+    }
 }
 
 impl LossConfig {
@@ -328,7 +348,11 @@ impl LossConfig {
             }
         }
         let wants = self.visit(Asked);
-        let paired = matches!(self, Self::MultipleNegativesRanking(_));
-        Wants { pairs: wants.pairs || paired, ..wants }
+        match self {
+            Self::MultipleNegativesRanking(loss) => {
+                Wants { pairs: true, teacher: loss.teacher_guided, ..wants }
+            }
+            _ => wants,
+        }
     }
 }
