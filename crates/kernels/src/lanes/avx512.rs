@@ -1,0 +1,151 @@
+use std::arch::x86_64::*;
+
+use super::Lanes;
+
+/// 16 lanes in `zmm` registers.
+#[derive(Clone, Copy)]
+pub(super) struct Avx512(());
+
+impl Avx512 {
+    /// # Safety
+    /// The machine has AVX-512 F, DQ, VL and BW, AVX2 and FMA.
+    pub(super) unsafe fn new() -> Self {
+        Avx512(())
+    }
+}
+
+#[inline(always)]
+fn first(n: usize) -> __mmask16 {
+    ((1u32 << n) - 1) as __mmask16
+}
+
+// SAFETY of every block below: `Avx512::new` demands the features; pointers are the caller's promise.
+impl Lanes for Avx512 {
+    type V = __m512;
+    type M = __mmask16;
+    const N: usize = 16;
+    const MANY: bool = true;
+
+    #[inline(always)]
+    unsafe fn load(self, p: *const f32) -> __m512 {
+        unsafe { _mm512_loadu_ps(p) }
+    }
+    #[inline(always)]
+    unsafe fn load_part(self, p: *const f32, n: usize) -> __m512 {
+        unsafe { _mm512_maskz_loadu_ps(first(n), p) }
+    }
+    #[inline(always)]
+    unsafe fn store(self, p: *mut f32, v: __m512) {
+        unsafe { _mm512_storeu_ps(p, v) }
+    }
+    #[inline(always)]
+    unsafe fn store_part(self, p: *mut f32, n: usize, v: __m512) {
+        unsafe { _mm512_mask_storeu_ps(p, first(n), v) }
+    }
+    #[inline(always)]
+    unsafe fn transpose(self, from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+        unsafe {
+            // Pairs of rows, then fours, then eights: after three steps each vector holds four quarters of columns.
+            let mut a: [__m512; 16] = std::array::from_fn(|r| _mm512_loadu_ps(from.add(r * from_stride)));
+            let mut b = a;
+            for r in (0..16).step_by(2) {
+                b[r] = _mm512_unpacklo_ps(a[r], a[r + 1]);
+                b[r + 1] = _mm512_unpackhi_ps(a[r], a[r + 1]);
+            }
+            for r in (0..16).step_by(4) {
+                let d = |x: __m512| _mm512_castps_pd(x);
+                let s = |x: __m512d| _mm512_castpd_ps(x);
+                a[r] = s(_mm512_unpacklo_pd(d(b[r]), d(b[r + 2])));
+                a[r + 1] = s(_mm512_unpackhi_pd(d(b[r]), d(b[r + 2])));
+                a[r + 2] = s(_mm512_unpacklo_pd(d(b[r + 1]), d(b[r + 3])));
+                a[r + 3] = s(_mm512_unpackhi_pd(d(b[r + 1]), d(b[r + 3])));
+            }
+            // a[4 g + c] holds, in quarter q, rows 4g..4g+4 of column 4q + c.
+            for c in 0..4 {
+                let low = _mm512_shuffle_f32x4::<0x88>(a[c], a[4 + c]);
+                let high = _mm512_shuffle_f32x4::<0xdd>(a[c], a[4 + c]);
+                let low_two = _mm512_shuffle_f32x4::<0x88>(a[8 + c], a[12 + c]);
+                let high_two = _mm512_shuffle_f32x4::<0xdd>(a[8 + c], a[12 + c]);
+                let out = [
+                    _mm512_shuffle_f32x4::<0x88>(low, low_two),
+                    _mm512_shuffle_f32x4::<0x88>(high, high_two),
+                    _mm512_shuffle_f32x4::<0xdd>(low, low_two),
+                    _mm512_shuffle_f32x4::<0xdd>(high, high_two),
+                ];
+                for (q, out) in out.into_iter().enumerate() {
+                    _mm512_storeu_ps(to.add((4 * q + c) * to_stride), out);
+                }
+            }
+        }
+    }
+    #[inline(always)]
+    fn splat(self, x: f32) -> __m512 {
+        unsafe { _mm512_set1_ps(x) }
+    }
+    #[inline(always)]
+    fn add(self, a: __m512, b: __m512) -> __m512 {
+        unsafe { _mm512_add_ps(a, b) }
+    }
+    #[inline(always)]
+    fn sub(self, a: __m512, b: __m512) -> __m512 {
+        unsafe { _mm512_sub_ps(a, b) }
+    }
+    #[inline(always)]
+    fn mul(self, a: __m512, b: __m512) -> __m512 {
+        unsafe { _mm512_mul_ps(a, b) }
+    }
+    #[inline(always)]
+    fn div(self, a: __m512, b: __m512) -> __m512 {
+        unsafe { _mm512_div_ps(a, b) }
+    }
+    #[inline(always)]
+    fn fma(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+        unsafe { _mm512_fmadd_ps(a, b, c) }
+    }
+    #[inline(always)]
+    fn min(self, a: __m512, b: __m512) -> __m512 {
+        unsafe { _mm512_min_ps(a, b) }
+    }
+    #[inline(always)]
+    fn max(self, a: __m512, b: __m512) -> __m512 {
+        unsafe { _mm512_max_ps(a, b) }
+    }
+    #[inline(always)]
+    fn sqrt(self, a: __m512) -> __m512 {
+        unsafe { _mm512_sqrt_ps(a) }
+    }
+    #[inline(always)]
+    fn abs(self, a: __m512) -> __m512 {
+        unsafe { _mm512_abs_ps(a) }
+    }
+    #[inline(always)]
+    fn less(self, a: __m512, b: __m512) -> __mmask16 {
+        unsafe { _mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b) }
+    }
+    #[inline(always)]
+    fn select(self, mask: __mmask16, yes: __m512, no: __m512) -> __m512 {
+        unsafe { _mm512_mask_blend_ps(mask, no, yes) }
+    }
+    #[inline(always)]
+    fn round(self, a: __m512) -> __m512 {
+        unsafe { _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a) }
+    }
+    #[inline(always)]
+    fn scale(self, p: __m512, n: __m512) -> __m512 {
+        unsafe { _mm512_scalef_ps(p, n) }
+    }
+    #[inline(always)]
+    fn sum(self, a: __m512) -> f32 {
+        unsafe {
+            let high = _mm512_extractf32x8_ps::<1>(a);
+            super::avx2::sum(_mm256_add_ps(_mm512_castps512_ps256(a), high))
+        }
+    }
+    #[inline(always)]
+    fn top(self, a: __m512) -> f32 {
+        unsafe {
+            let high = _mm512_extractf32x8_ps::<1>(a);
+            super::avx2::top(_mm256_max_ps(_mm512_castps512_ps256(a), high))
+        }
+    }
+}
