@@ -9,24 +9,24 @@
 //! | [`Activation::Tanh`] | tanh x | 1 − tanh² x |
 //!
 //! Φ and φ are distribution function and density of the standard normal distribution, σ the logistic function.
-//! Errors are below 2e-7 · max(1, |x|).
+//! Errors are below 2e-7 · max(1, |f|) for values and 7e-7 · max(1, |f′|) for slopes.
 
 use crate::isa::{self, Isa};
 use crate::lanes::{self, Body, Lanes};
 use crate::share::{self, Parts};
 
 /// An activation function.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Activation {
-    /// `x · Φ(x)` with the exact normal distribution function.
+    /// `x·Φ(x)`, with the distribution function of the normal distribution.
     Gelu,
-    /// `0.5 x (1 + tanh(√(2/π)(x + 0.044715 x³)))`.
+    /// `x/2·(1 + tanh(√(2/π)·(x + 0.044715·x³)))`.
     GeluTanh,
-    /// `max(x, 0)`.
+    /// `max(x, 0)`; NaN stays.
     Relu,
-    /// `x · σ(x)`.
+    /// `x / (1 + e⁻ˣ)`.
     Silu,
-    /// Hyperbolic tangent.
+    /// The hyperbolic tangent.
     Tanh,
 }
 
@@ -34,9 +34,26 @@ impl Activation {
     /// All of them.
     pub const ALL: [Self; 5] = [Self::Gelu, Self::GeluTanh, Self::Relu, Self::Silu, Self::Tanh];
 
+    /// The value at `x`.
+    pub fn value(self, x: f32) -> f32 {
+        let wide = f64::from(x);
+        match self {
+            Self::Gelu if wide < -40.0 => 0.0 * x,
+            Self::Gelu => (0.5 * wide * (1.0 + erf(wide * std::f64::consts::FRAC_1_SQRT_2))) as f32,
+            Self::GeluTanh => {
+                let inner = (2.0 / std::f64::consts::PI).sqrt() * (wide + 0.044715 * wide * wide * wide);
+                (0.5 * wide * (1.0 + inner.tanh())) as f32
+            }
+            Self::Relu if x < 0.0 => 0.0,
+            Self::Relu => x,
+            Self::Silu => (wide / (1.0 + (-wide).exp())) as f32,
+            Self::Tanh => wide.tanh() as f32,
+        }
+    }
+
     /// f of lanes.
     #[inline(always)]
-    pub(crate) fn value<L: Lanes>(self, l: L, x: L::V) -> L::V {
+    pub(crate) fn lanes_value<L: Lanes>(self, l: L, x: L::V) -> L::V {
         match self {
             Self::Gelu => {
                 let a = l.abs(x);
@@ -46,17 +63,18 @@ impl Activation {
             }
             Self::GeluTanh => {
                 let (u, _) = cubic(l, x);
-                l.mul(x, lanes::sigmoid(l, u))
+                l.mul(l.max(l.splat(-100.0), x), lanes::logistic(l, u).0)
             }
             Self::Relu => l.max(l.splat(0.0), x),
-            Self::Silu => l.mul(x, lanes::sigmoid(l, x)),
+            // Below −100 the logistic function is 0 but for what keeps it from dividing by ∞.
+            Self::Silu => l.mul(l.max(l.splat(-100.0), x), lanes::logistic(l, x).0),
             Self::Tanh => lanes::tanh(l, x),
         }
     }
 
     /// f′ of lanes.
     #[inline(always)]
-    pub(crate) fn slope<L: Lanes>(self, l: L, x: L::V) -> L::V {
+    pub(crate) fn lanes_slope<L: Lanes>(self, l: L, x: L::V) -> L::V {
         let one = l.splat(1.0);
         match self {
             Self::Gelu => {
@@ -68,13 +86,13 @@ impl Activation {
             }
             Self::GeluTanh => {
                 let (u, slope) = cubic(l, x);
-                let s = lanes::sigmoid(l, u);
-                l.fma(l.mul(held(l, x), slope), l.mul(s, l.sub(one, s)), s)
+                let (s, rest) = lanes::logistic(l, u);
+                l.fma(l.mul(held(l, x), slope), l.mul(s, rest), s)
             }
             Self::Relu => l.select(l.less(l.splat(0.0), x), one, l.splat(0.0)),
             Self::Silu => {
-                let s = lanes::sigmoid(l, x);
-                l.fma(held(l, x), l.mul(s, l.sub(one, s)), s)
+                let (s, rest) = lanes::logistic(l, x);
+                l.fma(held(l, x), l.mul(s, rest), s)
             }
             Self::Tanh => {
                 let t = lanes::tanh(l, x);
@@ -93,7 +111,7 @@ fn held<L: Lanes>(l: L, x: L::V) -> L::V {
 /// 2u and its derivative for the tanh form of GELU.
 #[inline(always)]
 fn cubic<L: Lanes>(l: L, x: L::V) -> (L::V, L::V) {
-    const TWICE_ROOT: f32 = 1.595_769_1;
+    const TWICE_ROOT: f32 = 1.595_769;
     const CUBE: f32 = 0.044_715;
     let x = held(l, x);
     let square = l.mul(x, x);
@@ -117,7 +135,7 @@ pub fn forward_here(kind: Activation, x: &mut [f32]) {
         type Out = ();
         #[inline(always)]
         fn call<L: Lanes>(self, l: L) {
-            lanes::update(l, self.1, |x| self.0.value(l, x));
+            lanes::update(l, self.1, |x| self.0.lanes_value(l, x));
         }
     }
     lanes::run(isa::current(), Here(kind, x));
@@ -139,11 +157,13 @@ fn forward_on(isa: Isa, kind: Activation, x: &[f32], y: &mut [f32]) {
         fn call<L: Lanes>(self, l: L) {
             // One loop for each kind, rather than a choice at each step.
             match self.0 {
-                Activation::Gelu => lanes::map(l, self.1, self.2, |x| Activation::Gelu.value(l, x)),
-                Activation::GeluTanh => lanes::map(l, self.1, self.2, |x| Activation::GeluTanh.value(l, x)),
-                Activation::Relu => lanes::map(l, self.1, self.2, |x| Activation::Relu.value(l, x)),
-                Activation::Silu => lanes::map(l, self.1, self.2, |x| Activation::Silu.value(l, x)),
-                Activation::Tanh => lanes::map(l, self.1, self.2, |x| Activation::Tanh.value(l, x)),
+                Activation::Gelu => lanes::map(l, self.1, self.2, |x| Activation::Gelu.lanes_value(l, x)),
+                Activation::GeluTanh => {
+                    lanes::map(l, self.1, self.2, |x| Activation::GeluTanh.lanes_value(l, x))
+                }
+                Activation::Relu => lanes::map(l, self.1, self.2, |x| Activation::Relu.lanes_value(l, x)),
+                Activation::Silu => lanes::map(l, self.1, self.2, |x| Activation::Silu.lanes_value(l, x)),
+                Activation::Tanh => lanes::map(l, self.1, self.2, |x| Activation::Tanh.lanes_value(l, x)),
             }
         }
     }
@@ -166,19 +186,19 @@ fn backward_on(isa: Isa, kind: Activation, x: &[f32], dy: &[f32], dx: &mut [f32]
             let Backward(kind, x, dy, dx) = self;
             match kind {
                 Activation::Gelu => {
-                    lanes::map2(l, x, dy, dx, |x, dy| l.mul(dy, Activation::Gelu.slope(l, x)));
+                    lanes::map2(l, x, dy, dx, |x, dy| l.mul(dy, Activation::Gelu.lanes_slope(l, x)));
                 }
                 Activation::GeluTanh => {
-                    lanes::map2(l, x, dy, dx, |x, dy| l.mul(dy, Activation::GeluTanh.slope(l, x)));
+                    lanes::map2(l, x, dy, dx, |x, dy| l.mul(dy, Activation::GeluTanh.lanes_slope(l, x)));
                 }
                 Activation::Relu => {
-                    lanes::map2(l, x, dy, dx, |x, dy| l.mul(dy, Activation::Relu.slope(l, x)));
+                    lanes::map2(l, x, dy, dx, |x, dy| l.mul(dy, Activation::Relu.lanes_slope(l, x)));
                 }
                 Activation::Silu => {
-                    lanes::map2(l, x, dy, dx, |x, dy| l.mul(dy, Activation::Silu.slope(l, x)));
+                    lanes::map2(l, x, dy, dx, |x, dy| l.mul(dy, Activation::Silu.lanes_slope(l, x)));
                 }
                 Activation::Tanh => {
-                    lanes::map2(l, x, dy, dx, |x, dy| l.mul(dy, Activation::Tanh.slope(l, x)));
+                    lanes::map2(l, x, dy, dx, |x, dy| l.mul(dy, Activation::Tanh.lanes_slope(l, x)));
                 }
             }
         }
@@ -192,3 +212,20 @@ fn backward_on(isa: Isa, kind: Activation, x: &[f32], dy: &[f32], dx: &mut [f32]
         lanes::run(isa, Backward(kind, &x[range.clone()], &dy[range], dx));
     });
 }
+
+/// By the series 2/√π·e^(−x²)·Σ 2ⁱ·x^(2i+1) / (1·3·…·(2i+1)), whose terms have one sign.
+fn erf(x: f64) -> f64 {
+    if x.abs() > 6.0 {
+        return x.signum();
+    }
+    let (mut term, mut sum, mut odd) = (x, x, 1.0);
+    while term.abs() > 1e-18 * sum.abs() {
+        odd += 2.0;
+        term *= 2.0 * x * x / odd;
+        sum += term;
+    }
+    std::f64::consts::FRAC_2_SQRT_PI * (-x * x).exp() * sum
+}
+
+#[cfg(test)]
+mod tests;

@@ -15,8 +15,8 @@ mod math;
 mod portable;
 mod rows;
 
-pub(crate) use math::{exp, normal_tail, sigmoid, tanh};
-pub(crate) use rows::{dot, largest, map, map2, total, update};
+pub(crate) use math::{exp, logistic, normal_tail, tanh};
+pub(crate) use rows::{dot, largest, map, map2, total, update, update_total, update1, update2};
 
 /// Lanes of `f32` of one instruction set.
 ///

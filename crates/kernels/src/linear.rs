@@ -4,14 +4,14 @@
 //! number of rows. A row's result depends on that row and the weights alone: not on how many rows there are, where it
 //! stands, or the number of threads. Work runs on the current rayon pool, split over outputs.
 
-mod activate;
 mod epilogue;
 mod gradient;
 mod pack;
 
-pub use activate::Activation;
 pub use epilogue::Epilogue;
 pub use gradient::{bias_gradient, weight_gradient};
+
+pub use crate::activation::Activation;
 
 use crate::isa::{self, Isa};
 use rayon::prelude::*;

@@ -64,7 +64,6 @@ impl<'a> Parts<'a> {
     ///
     /// # Panics
     /// If the range ends beyond the slice.
-    #[expect(clippy::mut_from_ref, reason = "the caller promises that parts are disjoint")]
     pub(crate) unsafe fn part(&self, range: Range<usize>) -> &'a mut [f32] {
         assert!(range.start <= range.end && range.end <= self.len);
         // SAFETY: inside the slice; disjoint by the caller's promise.

@@ -37,15 +37,79 @@ pub(crate) fn update<L: Lanes>(l: L, x: &mut [f32], f: impl Fn(L::V) -> L::V) {
     }
 }
 
-/// `to = f(a, b)`, elementwise.
+/// `x = f(x)`, elementwise; returns the sum.
 #[inline(always)]
-pub(crate) fn map2<L: Lanes>(
+pub(crate) fn update_total<L: Lanes>(l: L, x: &mut [f32], f: impl Fn(L::V) -> L::V) -> f32 {
+    let n = x.len();
+    let whole = n / L::N * L::N;
+    let x = x.as_mut_ptr();
+    let mut sum = l.splat(0.0);
+    // SAFETY: the slice has n values; whole vectors end at `whole`, and the rest is shorter than a vector.
+    unsafe {
+        for k in (0..whole).step_by(L::N) {
+            let value = f(l.load(x.add(k)));
+            l.store(x.add(k), value);
+            sum = l.add(sum, value);
+        }
+        if whole < n {
+            let left = n - whole;
+            l.store_part(x.add(whole), left, f(l.load_part(x.add(whole), left)));
+            // Read back, so that lanes beyond the end count as 0 whatever f makes of them.
+            sum = l.add(sum, l.load_part(x.add(whole), left));
+        }
+    }
+    l.sum(sum)
+}
+
+/// `to = f(a, to)`, elementwise.
+#[inline(always)]
+pub(crate) fn update1<L: Lanes>(l: L, a: &[f32], to: &mut [f32], f: impl Fn(L::V, L::V) -> L::V) {
+    let n = a.len();
+    assert_eq!(n, to.len());
+    let (a, to) = (a.as_ptr(), to.as_mut_ptr());
+    let whole = n / L::N * L::N;
+    // SAFETY: both slices have n values; whole vectors end at `whole`, and the rest is shorter than a vector.
+    unsafe {
+        for k in (0..whole).step_by(L::N) {
+            l.store(to.add(k), f(l.load(a.add(k)), l.load(to.add(k))));
+        }
+        if whole < n {
+            let left = n - whole;
+            let value = f(l.load_part(a.add(whole), left), l.load_part(to.add(whole), left));
+            l.store_part(to.add(whole), left, value);
+        }
+    }
+}
+
+/// `to = f(a, b, to)`, elementwise.
+#[inline(always)]
+pub(crate) fn update2<L: Lanes>(
     l: L,
     a: &[f32],
     b: &[f32],
     to: &mut [f32],
-    f: impl Fn(L::V, L::V) -> L::V,
+    f: impl Fn(L::V, L::V, L::V) -> L::V,
 ) {
+    let n = a.len();
+    assert!(n == b.len() && n == to.len());
+    let (a, b, to) = (a.as_ptr(), b.as_ptr(), to.as_mut_ptr());
+    let whole = n / L::N * L::N;
+    // SAFETY: all slices have n values; whole vectors end at `whole`, and the rest is shorter than a vector.
+    unsafe {
+        for k in (0..whole).step_by(L::N) {
+            l.store(to.add(k), f(l.load(a.add(k)), l.load(b.add(k)), l.load(to.add(k))));
+        }
+        if whole < n {
+            let left = n - whole;
+            let (a, b) = (l.load_part(a.add(whole), left), l.load_part(b.add(whole), left));
+            l.store_part(to.add(whole), left, f(a, b, l.load_part(to.add(whole), left)));
+        }
+    }
+}
+
+/// `to = f(a, b)`, elementwise.
+#[inline(always)]
+pub(crate) fn map2<L: Lanes>(l: L, a: &[f32], b: &[f32], to: &mut [f32], f: impl Fn(L::V, L::V) -> L::V) {
     let n = a.len();
     assert!(n == b.len() && n == to.len());
     let (a, b, to) = (a.as_ptr(), b.as_ptr(), to.as_mut_ptr());
