@@ -135,7 +135,12 @@ pub fn forward_here(kind: Activation, x: &mut [f32]) {
         type Out = ();
         #[inline(always)]
         fn call<L: Lanes>(self, l: L) {
-            lanes::update(l, self.1, |x| self.0.lanes_value(l, x));
+            lanes::update(
+                l,
+                self.1,
+                #[inline(always)]
+                |x| self.0.lanes_value(l, x),
+            );
         }
     }
     lanes::run(isa::current(), Here(kind, x));
@@ -157,13 +162,41 @@ fn forward_on(isa: Isa, kind: Activation, x: &[f32], y: &mut [f32]) {
         fn call<L: Lanes>(self, l: L) {
             // One loop for each kind, rather than a choice at each step.
             match self.0 {
-                Activation::Gelu => lanes::map(l, self.1, self.2, |x| Activation::Gelu.lanes_value(l, x)),
-                Activation::GeluTanh => {
-                    lanes::map(l, self.1, self.2, |x| Activation::GeluTanh.lanes_value(l, x))
-                }
-                Activation::Relu => lanes::map(l, self.1, self.2, |x| Activation::Relu.lanes_value(l, x)),
-                Activation::Silu => lanes::map(l, self.1, self.2, |x| Activation::Silu.lanes_value(l, x)),
-                Activation::Tanh => lanes::map(l, self.1, self.2, |x| Activation::Tanh.lanes_value(l, x)),
+                Activation::Gelu => lanes::map(
+                    l,
+                    self.1,
+                    self.2,
+                    #[inline(always)]
+                    |x| Activation::Gelu.lanes_value(l, x),
+                ),
+                Activation::GeluTanh => lanes::map(
+                    l,
+                    self.1,
+                    self.2,
+                    #[inline(always)]
+                    |x| Activation::GeluTanh.lanes_value(l, x),
+                ),
+                Activation::Relu => lanes::map(
+                    l,
+                    self.1,
+                    self.2,
+                    #[inline(always)]
+                    |x| Activation::Relu.lanes_value(l, x),
+                ),
+                Activation::Silu => lanes::map(
+                    l,
+                    self.1,
+                    self.2,
+                    #[inline(always)]
+                    |x| Activation::Silu.lanes_value(l, x),
+                ),
+                Activation::Tanh => lanes::map(
+                    l,
+                    self.1,
+                    self.2,
+                    #[inline(always)]
+                    |x| Activation::Tanh.lanes_value(l, x),
+                ),
             }
         }
     }
@@ -186,19 +219,54 @@ fn backward_on(isa: Isa, kind: Activation, x: &[f32], dy: &[f32], dx: &mut [f32]
             let Backward(kind, x, dy, dx) = self;
             match kind {
                 Activation::Gelu => {
-                    lanes::map2(l, x, dy, dx, |x, dy| l.mul(dy, Activation::Gelu.lanes_slope(l, x)));
+                    lanes::map2(
+                        l,
+                        x,
+                        dy,
+                        dx,
+                        #[inline(always)]
+                        |x, dy| l.mul(dy, Activation::Gelu.lanes_slope(l, x)),
+                    );
                 }
                 Activation::GeluTanh => {
-                    lanes::map2(l, x, dy, dx, |x, dy| l.mul(dy, Activation::GeluTanh.lanes_slope(l, x)));
+                    lanes::map2(
+                        l,
+                        x,
+                        dy,
+                        dx,
+                        #[inline(always)]
+                        |x, dy| l.mul(dy, Activation::GeluTanh.lanes_slope(l, x)),
+                    );
                 }
                 Activation::Relu => {
-                    lanes::map2(l, x, dy, dx, |x, dy| l.mul(dy, Activation::Relu.lanes_slope(l, x)));
+                    lanes::map2(
+                        l,
+                        x,
+                        dy,
+                        dx,
+                        #[inline(always)]
+                        |x, dy| l.mul(dy, Activation::Relu.lanes_slope(l, x)),
+                    );
                 }
                 Activation::Silu => {
-                    lanes::map2(l, x, dy, dx, |x, dy| l.mul(dy, Activation::Silu.lanes_slope(l, x)));
+                    lanes::map2(
+                        l,
+                        x,
+                        dy,
+                        dx,
+                        #[inline(always)]
+                        |x, dy| l.mul(dy, Activation::Silu.lanes_slope(l, x)),
+                    );
                 }
                 Activation::Tanh => {
-                    lanes::map2(l, x, dy, dx, |x, dy| l.mul(dy, Activation::Tanh.lanes_slope(l, x)));
+                    lanes::map2(
+                        l,
+                        x,
+                        dy,
+                        dx,
+                        #[inline(always)]
+                        |x, dy| l.mul(dy, Activation::Tanh.lanes_slope(l, x)),
+                    );
                 }
             }
         }

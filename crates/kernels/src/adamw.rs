@@ -128,6 +128,17 @@ impl Constants {
             eps: step.eps as f32,
         }
     }
+
+    /// New value and moments from a value, its gradient and its moments.
+    #[inline(always)]
+    fn next<L: Lanes>(&self, l: L, x: L::V, g: L::V, m: L::V, v: L::V) -> (L::V, L::V, L::V) {
+        let g = l.mul(g, l.splat(self.scale));
+        let m = l.add(l.mul(l.splat(self.b1), m), l.mul(l.splat(self.c1), g));
+        let v = l.add(l.mul(l.splat(self.b2), v), l.mul(l.mul(l.splat(self.c2), g), g));
+        let size = l.add(l.div(l.sqrt(v), l.splat(self.root)), l.splat(self.eps));
+        let step = l.div(l.mul(l.splat(self.rate), m), size);
+        (l.sub(l.mul(x, l.splat(self.keep)), step), m, v)
+    }
 }
 
 struct Block<'a> {
@@ -145,30 +156,23 @@ impl Body for Block<'_> {
         let Block { constants: c, values, gradient, first, second } = self;
         let n = values.len();
         let (x, g, m, v) = (values.as_mut_ptr(), gradient.as_ptr(), first.as_mut_ptr(), second.as_mut_ptr());
-        let next = |x: L::V, g: L::V, m: L::V, v: L::V| {
-            let g = l.mul(g, l.splat(c.scale));
-            let m = l.add(l.mul(l.splat(c.b1), m), l.mul(l.splat(c.c1), g));
-            let v = l.add(l.mul(l.splat(c.b2), v), l.mul(l.mul(l.splat(c.c2), g), g));
-            let size = l.add(l.div(l.sqrt(v), l.splat(c.root)), l.splat(c.eps));
-            let step = l.div(l.mul(l.splat(c.rate), m), size);
-            (l.sub(l.mul(x, l.splat(c.keep)), step), m, v)
-        };
         let whole = n / L::N * L::N;
         // SAFETY: all four slices have n values (asserted by `update_on`).
         unsafe {
             for k in (0..whole).step_by(L::N) {
-                let new = next(l.load(x.add(k)), l.load(g.add(k)), l.load(m.add(k)), l.load(v.add(k)));
+                let new = c.next(l, l.load(x.add(k)), l.load(g.add(k)), l.load(m.add(k)), l.load(v.add(k)));
                 l.store(x.add(k), new.0);
                 l.store(m.add(k), new.1);
                 l.store(v.add(k), new.2);
             }
             if whole < n {
                 let left = n - whole;
-                let part = |p: *const f32| l.load_part(p.add(whole), left);
-                let new = next(part(x), part(g), part(m), part(v));
-                l.store_part(x.add(whole), left, new.0);
-                l.store_part(m.add(whole), left, new.1);
-                l.store_part(v.add(whole), left, new.2);
+                let (x, g, m, v) = (x.add(whole), g.add(whole), m.add(whole), v.add(whole));
+                let old = (l.load_part(x, left), l.load_part(m, left), l.load_part(v, left));
+                let new = c.next(l, old.0, l.load_part(g, left), old.1, old.2);
+                l.store_part(x, left, new.0);
+                l.store_part(m, left, new.1);
+                l.store_part(v, left, new.2);
             }
         }
     }

@@ -80,11 +80,31 @@ impl Body for Tokens<'_> {
             match lookups.len() {
                 0 => y.fill(0.0),
                 1 => y.copy_from_slice(row(0)),
-                2 => lanes::map2(l, row(0), row(1), y, |a, b| l.add(a, b)),
+                2 => lanes::map2(
+                    l,
+                    row(0),
+                    row(1),
+                    y,
+                    #[inline(always)]
+                    |a, b| l.add(a, b),
+                ),
                 more => {
-                    lanes::map2(l, row(0), row(1), y, |a, b| l.add(a, b));
+                    lanes::map2(
+                        l,
+                        row(0),
+                        row(1),
+                        y,
+                        #[inline(always)]
+                        |a, b| l.add(a, b),
+                    );
                     for j in 2..more {
-                        lanes::update1(l, row(j), y, |x, sum| l.add(sum, x));
+                        lanes::update1(
+                            l,
+                            row(j),
+                            y,
+                            #[inline(always)]
+                            |x, sum| l.add(sum, x),
+                        );
                     }
                 }
             }
@@ -151,7 +171,13 @@ fn scatter_add_on(isa: Isa, rows: &[u32], d: usize, dy: &[f32], dtable: &mut [f3
                 let start = row as usize * d;
                 // SAFETY: the columns belong to this job alone.
                 let to = unsafe { dtable.part(start + columns.start..start + columns.end) };
-                lanes::update1(l, &dy[columns.clone()], to, |x, sum| l.add(sum, x));
+                lanes::update1(
+                    l,
+                    &dy[columns.clone()],
+                    to,
+                    #[inline(always)]
+                    |x, sum| l.add(sum, x),
+                );
             }
         }
     }

@@ -76,7 +76,8 @@ pub(crate) trait Lanes: Copy {
     fn top(self, a: Self::V) -> f32;
 }
 
-/// What [`run`] runs. `call` must be `#[inline(always)]`, and so must everything that it calls with `lanes`.
+/// What [`run`] runs. `call` must be `#[inline(always)]`, and so must everything that it calls with `lanes`, closures included:
+/// what is not inlined is compiled without the instructions, and calls a function for each of them.
 pub(crate) trait Body {
     type Out;
     fn call<L: Lanes>(self, lanes: L) -> Self::Out;

@@ -71,7 +71,14 @@ impl Body for Forward<'_> {
         let mut residual = self.residual.map(|r| r.chunks_exact(d));
         for (x, y) in self.x.chunks_exact(d).zip(self.y.chunks_exact_mut(d)) {
             match residual.as_mut().and_then(Iterator::next) {
-                Some(residual) => lanes::map2(l, x, residual, y, |x, r| l.add(x, r)),
+                Some(residual) => lanes::map2(
+                    l,
+                    x,
+                    residual,
+                    y,
+                    #[inline(always)]
+                    |x, r| l.add(x, r),
+                ),
                 None => y.copy_from_slice(x),
             }
             if let Some(sum) = sum.as_mut().and_then(Iterator::next) {
@@ -95,12 +102,34 @@ pub(crate) fn normalise<L: Lanes>(
     y: &mut [f32],
 ) -> (f32, f32) {
     let d = y.len() as f32;
-    let mean = lanes::total(l, y, |y| y) / d;
+    let mean = lanes::total(
+        l,
+        y,
+        #[inline(always)]
+        |y| y,
+    ) / d;
     // Two passes over a row that is in the first-level cache: the sum of squares would cancel where |μ| is large.
-    lanes::update(l, y, |y| l.sub(y, l.splat(mean)));
-    let variance = lanes::total(l, y, |y| l.mul(y, y)) / d;
+    lanes::update(
+        l,
+        y,
+        #[inline(always)]
+        |y| l.sub(y, l.splat(mean)),
+    );
+    let variance = lanes::total(
+        l,
+        y,
+        #[inline(always)]
+        |y| l.mul(y, y),
+    ) / d;
     let inverse = 1.0 / (variance + epsilon).sqrt();
-    lanes::update2(l, gamma, beta, y, |gamma, beta, y| l.fma(l.mul(y, l.splat(inverse)), gamma, beta));
+    lanes::update2(
+        l,
+        gamma,
+        beta,
+        y,
+        #[inline(always)]
+        |gamma, beta, y| l.fma(l.mul(y, l.splat(inverse)), gamma, beta),
+    );
     (mean, inverse)
 }
 
@@ -166,17 +195,54 @@ impl Body for Backward<'_> {
         let rows = x.chunks_exact(d).zip(statistics.chunks_exact(2)).zip(dy.chunks_exact(d));
         for (((x, statistics), dy), dx) in rows.zip(dx.chunks_exact_mut(d)) {
             let (mean, inverse) = (l.splat(statistics[0]), l.splat(statistics[1]));
-            lanes::map2(l, dy, gamma, dx, |dy, gamma| l.mul(dy, gamma));
-            let even = lanes::total(l, dx, |g| g) / d as f32;
+            lanes::map2(
+                l,
+                dy,
+                gamma,
+                dx,
+                #[inline(always)]
+                |dy, gamma| l.mul(dy, gamma),
+            );
+            let even = lanes::total(
+                l,
+                dx,
+                #[inline(always)]
+                |g| g,
+            ) / d as f32;
             // The tail of a row is read as 0, so that x − μ there is not 0; g is.
-            let along = lanes::dot(l, x, dx, |x, g| l.mul(l.mul(l.sub(x, mean), inverse), g)) / d as f32;
+            let along = lanes::dot(
+                l,
+                x,
+                dx,
+                #[inline(always)]
+                |x, g| l.mul(l.mul(l.sub(x, mean), inverse), g),
+            ) / d as f32;
             let (even, along) = (l.splat(even), l.splat(along));
-            lanes::update1(l, x, dx, |x, g| {
-                let unit = l.mul(l.sub(x, mean), inverse);
-                l.mul(l.sub(l.sub(g, even), l.mul(unit, along)), inverse)
-            });
-            lanes::update2(l, x, dy, dgamma, |x, dy, sum| l.fma(l.mul(l.sub(x, mean), inverse), dy, sum));
-            lanes::update1(l, dy, dbeta, |dy, sum| l.add(dy, sum));
+            lanes::update1(
+                l,
+                x,
+                dx,
+                #[inline(always)]
+                |x, g| {
+                    let unit = l.mul(l.sub(x, mean), inverse);
+                    l.mul(l.sub(l.sub(g, even), l.mul(unit, along)), inverse)
+                },
+            );
+            lanes::update2(
+                l,
+                x,
+                dy,
+                dgamma,
+                #[inline(always)]
+                |x, dy, sum| l.fma(l.mul(l.sub(x, mean), inverse), dy, sum),
+            );
+            lanes::update1(
+                l,
+                dy,
+                dbeta,
+                #[inline(always)]
+                |dy, sum| l.add(dy, sum),
+            );
         }
     }
 }

@@ -117,10 +117,20 @@ impl Pool<'_> {
                     let out = &mut out[at * d..(at + 1) * d];
                     pool.text(l, text, x, out);
                     if let Some(norms) = &mut norms {
-                        let square = lanes::total(l, out, |x| l.mul(x, x));
+                        let square = lanes::total(
+                            l,
+                            out,
+                            #[inline(always)]
+                            |x| l.mul(x, x),
+                        );
                         norms[at] = length(square);
                         let inverse = l.splat(1.0 / norms[at]);
-                        lanes::update(l, out, |x| l.mul(x, inverse));
+                        lanes::update(
+                            l,
+                            out,
+                            #[inline(always)]
+                            |x| l.mul(x, inverse),
+                        );
                     }
                 }
             }
@@ -155,21 +165,44 @@ impl Pool<'_> {
             Mode::Mean | Mode::MeanSqrtLength => {
                 out.copy_from_slice(row(rows.start));
                 for r in rows.start + 1..rows.end {
-                    lanes::update1(l, row(r), out, |x, sum| l.add(sum, x));
+                    lanes::update1(
+                        l,
+                        row(r),
+                        out,
+                        #[inline(always)]
+                        |x, sum| l.add(sum, x),
+                    );
                 }
-                lanes::update(l, out, |x| l.mul(x, l.splat(factor)));
+                lanes::update(
+                    l,
+                    out,
+                    #[inline(always)]
+                    |x| l.mul(x, l.splat(factor)),
+                );
             }
             Mode::WeightedMean => {
                 out.fill(0.0);
                 for r in rows.clone() {
                     let weight = l.splat(self.weight(text, &rows, r));
-                    lanes::update1(l, row(r), out, |x, sum| l.fma(x, weight, sum));
+                    lanes::update1(
+                        l,
+                        row(r),
+                        out,
+                        #[inline(always)]
+                        |x, sum| l.fma(x, weight, sum),
+                    );
                 }
             }
             Mode::Max => {
                 out.copy_from_slice(row(rows.start));
                 for r in rows.start + 1..rows.end {
-                    lanes::update1(l, row(r), out, |x, top| l.max(x, top));
+                    lanes::update1(
+                        l,
+                        row(r),
+                        out,
+                        #[inline(always)]
+                        |x, top| l.max(x, top),
+                    );
                 }
             }
         }
@@ -234,7 +267,13 @@ impl Pool<'_> {
                             Mode::WeightedMean => pool.weight(text, &rows, r),
                             _ => factor,
                         };
-                        lanes::map(l, &slope, dx, |slope| l.mul(slope, l.splat(factor)));
+                        lanes::map(
+                            l,
+                            &slope,
+                            dx,
+                            #[inline(always)]
+                            |slope| l.mul(slope, l.splat(factor)),
+                        );
                     }
                 }
             }
@@ -271,9 +310,26 @@ fn length(square: f32) -> f32 {
 /// `dx = (dy − y (y · dy)) / ‖x‖`; beside 0, where the divisor is constant, without the second term.
 #[inline(always)]
 fn direction<L: Lanes>(l: L, y: &[f32], norm: f32, dy: &[f32], dx: &mut [f32]) {
-    let along = if norm > 1e-12 { lanes::dot(l, y, dy, |y, dy| l.mul(y, dy)) } else { 0.0 };
+    let along = if norm > 1e-12 {
+        lanes::dot(
+            l,
+            y,
+            dy,
+            #[inline(always)]
+            |y, dy| l.mul(y, dy),
+        )
+    } else {
+        0.0
+    };
     let (along, inverse) = (l.splat(-along), l.splat(1.0 / norm));
-    lanes::map2(l, y, dy, dx, |y, dy| l.mul(l.fma(y, along, dy), inverse));
+    lanes::map2(
+        l,
+        y,
+        dy,
+        dx,
+        #[inline(always)]
+        |y, dy| l.mul(l.fma(y, along, dy), inverse),
+    );
 }
 
 /// `y = x / max(‖x‖₂, 1e-12)` for every row of x `[n, d]`; keeps the divisors in `norms` `[n]`.
@@ -300,9 +356,20 @@ fn normalize_on(isa: Isa, x: &[f32], d: usize, y: &mut [f32], norms: &mut [f32])
         fn call<L: Lanes>(self, l: L) {
             let Forward(x, d, y, norms) = self;
             for ((x, y), norm) in x.chunks_exact(d).zip(y.chunks_exact_mut(d)).zip(norms) {
-                *norm = length(lanes::total(l, x, |x| l.mul(x, x)));
+                *norm = length(lanes::total(
+                    l,
+                    x,
+                    #[inline(always)]
+                    |x| l.mul(x, x),
+                ));
                 let inverse = l.splat(1.0 / *norm);
-                lanes::map(l, x, y, |x| l.mul(x, inverse));
+                lanes::map(
+                    l,
+                    x,
+                    y,
+                    #[inline(always)]
+                    |x| l.mul(x, inverse),
+                );
             }
         }
     }

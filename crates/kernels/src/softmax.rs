@@ -52,9 +52,19 @@ fn forward_on(isa: Isa, x: &[f32], d: usize, y: &mut [f32]) {
 #[inline(always)]
 pub(crate) fn weights<L: Lanes>(l: L, row: &mut [f32]) -> f32 {
     let top = lanes::largest(l, row);
-    let sum = lanes::update_total(l, row, |x| lanes::exp(l, l.sub(x, l.splat(top))));
+    let sum = lanes::update_total(
+        l,
+        row,
+        #[inline(always)]
+        |x| lanes::exp(l, l.sub(x, l.splat(top))),
+    );
     let inverse = l.splat(1.0 / sum);
-    lanes::update(l, row, |x| l.mul(x, inverse));
+    lanes::update(
+        l,
+        row,
+        #[inline(always)]
+        |x| l.mul(x, inverse),
+    );
     top + sum.ln()
 }
 
@@ -66,8 +76,21 @@ fn backward_on(isa: Isa, y: &[f32], dy: &[f32], d: usize, dx: &mut [f32]) {
         fn call<L: Lanes>(self, l: L) {
             let Backward(y, dy, d, dx) = self;
             for ((y, dy), dx) in y.chunks_exact(d).zip(dy.chunks_exact(d)).zip(dx.chunks_exact_mut(d)) {
-                let along = l.splat(lanes::dot(l, y, dy, |y, dy| l.mul(y, dy)));
-                lanes::map2(l, y, dy, dx, |y, dy| l.mul(y, l.sub(dy, along)));
+                let along = l.splat(lanes::dot(
+                    l,
+                    y,
+                    dy,
+                    #[inline(always)]
+                    |y, dy| l.mul(y, dy),
+                ));
+                lanes::map2(
+                    l,
+                    y,
+                    dy,
+                    dx,
+                    #[inline(always)]
+                    |y, dy| l.mul(y, l.sub(dy, along)),
+                );
             }
         }
     }

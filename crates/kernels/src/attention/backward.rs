@@ -41,8 +41,13 @@ pub(super) fn run(
         let span = spans[text] + heads.start * reach..spans[text] + heads.end * reach;
         // SAFETY: items are disjoint ranges of heads of a text, and so are their spans.
         let dbias = wanted.is_some().then(|| unsafe { parts.part(span) });
-        let body = Item { attention, inputs, out, sums, dout, gradients: &gradients, dbias, text, heads };
-        lanes::run(isa, body);
+        let length = attention.text(text).len();
+        let need = 2 * (attention.size + block(length).min(length)) * pitch(length) + length;
+        let gradients = &gradients;
+        scratch(need, |buffer| {
+            let passed = Passed { attention, out, sums, dout, text };
+            lanes::run(isa, Item { passed, inputs, gradients, dbias, heads, buffer });
+        });
     });
     if let Some((bias, to)) = wanted {
         assert_eq!(to.len(), bias.table.len(), "the gradient by the bias has the shape of its table");
@@ -62,100 +67,105 @@ pub(super) fn run(
 
 /// Some heads of one text.
 struct Item<'a> {
-    attention: &'a Attention<'a>,
+    passed: Passed<'a>,
     inputs: [Rows<'a>; 3],
-    out: &'a [f32],
-    sums: &'a [f32],
-    dout: &'a [f32],
     gradients: &'a [RowsMut<'a>; 3],
     /// `[heads, 2 · length − 1]`, zeros.
     dbias: Option<&'a mut [f32]>,
-    text: usize,
     heads: Range<usize>,
+    buffer: &'a mut [f32],
+}
+
+/// What the forward pass left, for one text.
+#[derive(Clone, Copy)]
+struct Passed<'a> {
+    attention: &'a Attention<'a>,
+    out: &'a [f32],
+    sums: &'a [f32],
+    dout: &'a [f32],
+    text: usize,
 }
 
 impl Body for Item<'_> {
     type Out = ();
     #[inline(always)]
-    fn call<L: Lanes>(mut self, l: L) {
-        let attention = self.attention;
-        let mut all_dbias = self.dbias.take();
-        let rows = attention.text(self.text);
+    fn call<L: Lanes>(self, l: L) {
+        let Item { passed, inputs, gradients, mut dbias, heads, buffer } = self;
+        let attention = passed.attention;
+        let rows = attention.text(passed.text);
         let (length, size, width) = (rows.len(), attention.size, attention.width());
         let (pitch, block) = (pitch(length), block(length).min(length));
         let padded = length.next_multiple_of(16);
-        let [q, k, v] = self.inputs;
-        let [dq, dk, dv] = self.gradients;
-        scratch(2 * size * pitch + 2 * block * pitch + length, |buffer| {
-            let (keys, rest) = buffer.split_at_mut(size * pitch);
-            let (values, rest) = rest.split_at_mut(size * pitch);
-            let (weights, rest) = rest.split_at_mut(block * pitch);
-            let (slopes, mask) = rest.split_at_mut(block * pitch);
-            for head in self.heads.clone() {
-                let column = head * size;
-                let mut dbias = all_dbias.as_deref_mut().map(|dbias| {
-                    let reach = 2 * length - 1;
-                    &mut dbias[(head - self.heads.start) * reach..(head - self.heads.start + 1) * reach]
-                });
-                // SAFETY: `run` has checked that rows and heads lie inside every matrix; no other item writes these rows of
-                // these heads, and the buffers have been sized for them.
-                unsafe {
-                    let (k_from, v_from) = (k.at(rows.start, column), v.at(rows.start, column));
-                    tile::transpose(l, [length, size], k_from, k.stride(), keys.as_mut_ptr(), pitch);
-                    tile::transpose(l, [length, size], v_from, v.stride(), values.as_mut_ptr(), pitch);
-                    for first in (0..length).step_by(block) {
-                        let queries = block.min(length - first);
-                        let at = rows.start + first;
-                        let q_from = q.at(at, column);
-                        let d_from = self.dout.as_ptr().add(at * width + column);
-                        tile::product(
-                            l,
-                            [queries, padded, size],
-                            Left { start: q_from, row: q.stride(), column: 1 },
-                            Right { start: keys.as_ptr(), row: pitch },
-                            Out { start: weights.as_mut_ptr(), row: pitch, add: false },
-                        );
-                        tile::product(
-                            l,
-                            [queries, padded, size],
-                            Left { start: d_from, row: width, column: 1 },
-                            Right { start: values.as_ptr(), row: pitch },
-                            Out { start: slopes.as_mut_ptr(), row: pitch, add: false },
-                        );
-                        for i in 0..queries {
-                            let weights = &mut weights[i * pitch..i * pitch + length];
-                            let slopes = &mut slopes[i * pitch..i * pitch + length];
-                            self.slopes(l, head, first + i, weights, slopes, mask, dbias.as_deref_mut());
-                        }
-                        tile::product(
-                            l,
-                            [queries, size, length],
-                            Left { start: slopes.as_ptr(), row: pitch, column: 1 },
-                            Right { start: k_from, row: k.stride() },
-                            Out { start: dq.at(at, column), row: dq.stride(), add: false },
-                        );
-                        tile::product(
-                            l,
-                            [length, size, queries],
-                            Left { start: slopes.as_ptr(), row: 1, column: pitch },
-                            Right { start: q_from, row: q.stride() },
-                            Out { start: dk.at(rows.start, column), row: dk.stride(), add: first > 0 },
-                        );
-                        tile::product(
-                            l,
-                            [length, size, queries],
-                            Left { start: weights.as_ptr(), row: 1, column: pitch },
-                            Right { start: d_from, row: width },
-                            Out { start: dv.at(rows.start, column), row: dv.stride(), add: first > 0 },
-                        );
+        let [q, k, v] = inputs;
+        let [dq, dk, dv] = gradients;
+        let (keys, rest) = buffer.split_at_mut(size * pitch);
+        let (values, rest) = rest.split_at_mut(size * pitch);
+        let (weights, rest) = rest.split_at_mut(block * pitch);
+        let (slopes, mask) = rest.split_at_mut(block * pitch);
+        for head in heads.clone() {
+            let column = head * size;
+            let mut dbias = dbias.as_deref_mut().map(|dbias| {
+                let reach = 2 * length - 1;
+                &mut dbias[(head - heads.start) * reach..(head - heads.start + 1) * reach]
+            });
+            // SAFETY: `run` has checked that rows and heads lie inside every matrix; no other item writes these rows of
+            // these heads, and the buffers have been sized for them.
+            unsafe {
+                let (k_from, v_from) = (k.at(rows.start, column), v.at(rows.start, column));
+                tile::transpose(l, [length, size], k_from, k.stride(), keys.as_mut_ptr(), pitch);
+                tile::transpose(l, [length, size], v_from, v.stride(), values.as_mut_ptr(), pitch);
+                for first in (0..length).step_by(block) {
+                    let queries = block.min(length - first);
+                    let at = rows.start + first;
+                    let q_from = q.at(at, column);
+                    let d_from = passed.dout.as_ptr().add(at * width + column);
+                    tile::product(
+                        l,
+                        [queries, padded, size],
+                        Left { start: q_from, row: q.stride(), column: 1 },
+                        Right { start: keys.as_ptr(), row: pitch },
+                        Out { start: weights.as_mut_ptr(), row: pitch, add: false },
+                    );
+                    tile::product(
+                        l,
+                        [queries, padded, size],
+                        Left { start: d_from, row: width, column: 1 },
+                        Right { start: values.as_ptr(), row: pitch },
+                        Out { start: slopes.as_mut_ptr(), row: pitch, add: false },
+                    );
+                    for i in 0..queries {
+                        let weights = &mut weights[i * pitch..i * pitch + length];
+                        let slopes = &mut slopes[i * pitch..i * pitch + length];
+                        passed.slopes(l, head, first + i, weights, slopes, mask, dbias.as_deref_mut());
                     }
+                    tile::product(
+                        l,
+                        [queries, size, length],
+                        Left { start: slopes.as_ptr(), row: pitch, column: 1 },
+                        Right { start: k_from, row: k.stride() },
+                        Out { start: dq.at(at, column), row: dq.stride(), add: false },
+                    );
+                    tile::product(
+                        l,
+                        [length, size, queries],
+                        Left { start: slopes.as_ptr(), row: 1, column: pitch },
+                        Right { start: q_from, row: q.stride() },
+                        Out { start: dk.at(rows.start, column), row: dk.stride(), add: first > 0 },
+                    );
+                    tile::product(
+                        l,
+                        [length, size, queries],
+                        Left { start: weights.as_ptr(), row: 1, column: pitch },
+                        Right { start: d_from, row: width },
+                        Out { start: dv.at(rows.start, column), row: dv.stride(), add: first > 0 },
+                    );
                 }
             }
-        });
+        }
     }
 }
 
-impl Item<'_> {
+impl Passed<'_> {
     /// For one query: products of q and k become the weights that v is mixed with, products of dout and v become the
     /// gradient by the scores, times the scale of the scores.
     #[inline(always)]
@@ -175,29 +185,72 @@ impl Item<'_> {
         let shift = l.splat(-self.sums[row * attention.heads + head]);
         let scale = l.splat(attention.scale());
         match attention.bias_of(head, query, length) {
-            Some(bias) => {
-                lanes::update1(l, bias, weights, |bias, s| lanes::exp(l, l.add(l.fma(s, scale, bias), shift)))
-            }
-            None => lanes::update(l, weights, |s| lanes::exp(l, l.fma(s, scale, shift))),
+            Some(bias) => lanes::update1(
+                l,
+                bias,
+                weights,
+                #[inline(always)]
+                |bias, s| lanes::exp(l, l.add(l.fma(s, scale, bias), shift)),
+            ),
+            None => lanes::update(
+                l,
+                weights,
+                #[inline(always)]
+                |s| lanes::exp(l, l.fma(s, scale, shift)),
+            ),
         }
         let span = row * attention.width() + head * attention.size;
         let span = span..span + attention.size;
-        let along = lanes::dot(l, &self.out[span.clone()], &self.dout[span], |out, dout| l.mul(out, dout));
+        let along = lanes::dot(
+            l,
+            &self.out[span.clone()],
+            &self.dout[span],
+            #[inline(always)]
+            |out, dout| l.mul(out, dout),
+        );
         let along = l.splat(along);
         match attention.dropout {
-            None => lanes::update1(l, weights, slopes, |w, slope| l.mul(w, l.sub(slope, along))),
+            None => lanes::update1(
+                l,
+                weights,
+                slopes,
+                #[inline(always)]
+                |w, slope| l.mul(w, l.sub(slope, along)),
+            ),
             Some(fill) => {
                 fill(self.text, head, query, mask);
-                lanes::update2(l, weights, mask, slopes, |w, mask, slope| {
-                    l.mul(w, l.sub(l.mul(slope, mask), along))
-                });
-                lanes::update1(l, mask, weights, |mask, w| l.mul(w, mask));
+                lanes::update2(
+                    l,
+                    weights,
+                    mask,
+                    slopes,
+                    #[inline(always)]
+                    |w, mask, slope| l.mul(w, l.sub(l.mul(slope, mask), along)),
+                );
+                lanes::update1(
+                    l,
+                    mask,
+                    weights,
+                    #[inline(always)]
+                    |mask, w| l.mul(w, mask),
+                );
             }
         }
         if let Some(dbias) = dbias {
             let first = length - 1 - query;
-            lanes::update1(l, slopes, &mut dbias[first..first + length], |slope, sum| l.add(sum, slope));
+            lanes::update1(
+                l,
+                slopes,
+                &mut dbias[first..first + length],
+                #[inline(always)]
+                |slope, sum| l.add(sum, slope),
+            );
         }
-        lanes::update(l, slopes, |slope| l.mul(slope, scale));
+        lanes::update(
+            l,
+            slopes,
+            #[inline(always)]
+            |slope| l.mul(slope, scale),
+        );
     }
 }

@@ -107,37 +107,43 @@ unsafe fn registers<L: Lanes, const M: usize, const V: usize, const PART: bool>(
 ) {
     // SAFETY: the caller's promise; the last vector is read and written up to `part` where `PART`.
     unsafe {
-        let load = |p: *const f32, v: usize| {
-            if PART && v == V - 1 { l.load_part(p.add(v * L::N), part) } else { l.load(p.add(v * L::N)) }
-        };
         let mut sums = [[l.splat(0.0); V]; M];
         if c.add {
-            for (i, sums) in sums.iter_mut().enumerate() {
-                for (v, sum) in sums.iter_mut().enumerate() {
-                    *sum = load(c.start.add(i * c.row), v);
-                }
+            for i in 0..M {
+                sums[i] = load::<L, V, PART>(l, part, c.start.add(i * c.row));
             }
         }
         for p in 0..k {
             let row = b.start.add(p * b.row);
-            let mut values = [l.splat(0.0); V];
-            for (v, value) in values.iter_mut().enumerate() {
-                *value = load(row, v);
-            }
-            for (i, sums) in sums.iter_mut().enumerate() {
+            let values = load::<L, V, PART>(l, part, row);
+            for i in 0..M {
                 let x = l.splat(*a.start.add(i * a.row + p * a.column));
-                for (sum, value) in sums.iter_mut().zip(values) {
-                    *sum = l.fma(x, value, *sum);
+                for v in 0..V {
+                    sums[i][v] = l.fma(x, values[v], sums[i][v]);
                 }
             }
         }
-        for (i, sums) in sums.iter().enumerate() {
-            for (v, sum) in sums.iter().enumerate() {
+        for i in 0..M {
+            for v in 0..V {
                 let p = c.start.add(i * c.row + v * L::N);
-                if PART && v == V - 1 { l.store_part(p, part, *sum) } else { l.store(p, *sum) }
+                if PART && v == V - 1 { l.store_part(p, part, sums[i][v]) } else { l.store(p, sums[i][v]) }
             }
         }
     }
+}
+
+/// `V` vectors of a row; the last one has `part` values where `PART`.
+#[inline(always)]
+unsafe fn load<L: Lanes, const V: usize, const PART: bool>(l: L, part: usize, p: *const f32) -> [L::V; V] {
+    let mut values = [l.splat(0.0); V];
+    for v in 0..V {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let p = p.add(v * L::N);
+            values[v] = if PART && v == V - 1 { l.load_part(p, part) } else { l.load(p) };
+        }
+    }
+    values
 }
 
 /// `to[c, r] = from[r, c]` for `rows` rows of `columns` values; the columns of `to` from `rows` up to the next multiple of

@@ -71,7 +71,10 @@ impl Lanes for Avx2 {
     #[inline(always)]
     unsafe fn transpose(self, from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
         unsafe {
-            let a: [__m256; 8] = std::array::from_fn(|r| _mm256_loadu_ps(from.add(r * from_stride)));
+            let mut a = [_mm256_setzero_ps(); 8];
+            for r in 0..8 {
+                a[r] = _mm256_loadu_ps(from.add(r * from_stride));
+            }
             let mut b = a;
             for r in (0..8).step_by(2) {
                 b[r] = _mm256_unpacklo_ps(a[r], a[r + 1]);
@@ -79,15 +82,13 @@ impl Lanes for Avx2 {
             }
             for c in 0..4 {
                 // Rows 0 to 3 of columns c and c + 4, and rows 4 to 7 of the same.
-                let pick = |low: __m256, high: __m256| {
-                    if c % 2 == 0 {
-                        _mm256_shuffle_ps::<0x44>(low, high)
-                    } else {
-                        _mm256_shuffle_ps::<0xee>(low, high)
-                    }
+                let (first, second) = (b[c / 2], b[2 + c / 2]);
+                let (third, fourth) = (b[4 + c / 2], b[6 + c / 2]);
+                let (upper, lower) = if c % 2 == 0 {
+                    (_mm256_shuffle_ps::<0x44>(first, second), _mm256_shuffle_ps::<0x44>(third, fourth))
+                } else {
+                    (_mm256_shuffle_ps::<0xee>(first, second), _mm256_shuffle_ps::<0xee>(third, fourth))
                 };
-                let upper = pick(b[c / 2], b[2 + c / 2]);
-                let lower = pick(b[4 + c / 2], b[6 + c / 2]);
                 _mm256_storeu_ps(to.add(c * to_stride), _mm256_permute2f128_ps::<0x20>(upper, lower));
                 _mm256_storeu_ps(to.add((c + 4) * to_stride), _mm256_permute2f128_ps::<0x31>(upper, lower));
             }

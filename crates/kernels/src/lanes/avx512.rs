@@ -46,19 +46,22 @@ impl Lanes for Avx512 {
     unsafe fn transpose(self, from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
         unsafe {
             // Pairs of rows, then fours, then eights: after three steps each vector holds four quarters of columns.
-            let mut a: [__m512; 16] = std::array::from_fn(|r| _mm512_loadu_ps(from.add(r * from_stride)));
+            let mut a = [_mm512_setzero_ps(); 16];
+            for r in 0..16 {
+                a[r] = _mm512_loadu_ps(from.add(r * from_stride));
+            }
             let mut b = a;
             for r in (0..16).step_by(2) {
                 b[r] = _mm512_unpacklo_ps(a[r], a[r + 1]);
                 b[r + 1] = _mm512_unpackhi_ps(a[r], a[r + 1]);
             }
             for r in (0..16).step_by(4) {
-                let d = |x: __m512| _mm512_castps_pd(x);
-                let s = |x: __m512d| _mm512_castpd_ps(x);
-                a[r] = s(_mm512_unpacklo_pd(d(b[r]), d(b[r + 2])));
-                a[r + 1] = s(_mm512_unpackhi_pd(d(b[r]), d(b[r + 2])));
-                a[r + 2] = s(_mm512_unpacklo_pd(d(b[r + 1]), d(b[r + 3])));
-                a[r + 3] = s(_mm512_unpackhi_pd(d(b[r + 1]), d(b[r + 3])));
+                for odd in 0..2 {
+                    let upper = _mm512_castps_pd(b[r + odd]);
+                    let lower = _mm512_castps_pd(b[r + 2 + odd]);
+                    a[r + 2 * odd] = _mm512_castpd_ps(_mm512_unpacklo_pd(upper, lower));
+                    a[r + 2 * odd + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(upper, lower));
+                }
             }
             // a[4 g + c] holds, in quarter q, rows 4g..4g+4 of column 4q + c.
             for c in 0..4 {
@@ -72,8 +75,8 @@ impl Lanes for Avx512 {
                     _mm512_shuffle_f32x4::<0xdd>(low, low_two),
                     _mm512_shuffle_f32x4::<0xdd>(high, high_two),
                 ];
-                for (q, out) in out.into_iter().enumerate() {
-                    _mm512_storeu_ps(to.add((4 * q + c) * to_stride), out);
+                for q in 0..4 {
+                    _mm512_storeu_ps(to.add((4 * q + c) * to_stride), out[q]);
                 }
             }
         }

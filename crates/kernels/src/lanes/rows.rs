@@ -130,7 +130,13 @@ pub(crate) fn map2<L: Lanes>(l: L, a: &[f32], b: &[f32], to: &mut [f32], f: impl
 /// Σ f(x), where f(0) is 0.
 #[inline(always)]
 pub(crate) fn total<L: Lanes>(l: L, x: &[f32], f: impl Fn(L::V) -> L::V) -> f32 {
-    dot(l, x, x, |x, _| f(x))
+    dot(
+        l,
+        x,
+        x,
+        #[inline(always)]
+        |x, _| f(x),
+    )
 }
 
 /// Σ f(a, b), where f(0, 0) is 0: two chains of vectors, added at the end.
