@@ -14,6 +14,9 @@ pub struct Context<'a, T> {
     pub tile_bytes: usize,
     /// The loss's learnable scalars; the loss's first values where none are given.
     pub scalars: Option<&'a [f64]>,
+    /// What the loss keeps from batch to batch: [`Evaluated::state`](crate::Evaluated) of the last step. Zeros, or none, stand
+    /// for a first batch. As many numbers as [`Wants::state`](crate::Wants) says; none for most losses.
+    pub state: Option<&'a [f64]>,
     /// The proxies of the classes, `[classes · per_class, dim]`, class by class, for losses between embeddings and proxies.
     pub proxies: Option<&'a [T]>,
     /// Target scores of the pairs, row by row, for losses on scored pairs: `[B]`, or `[B, 1 + negatives]` for those on lists.
@@ -30,6 +33,7 @@ impl<T> Default for Context<'_, T> {
             want_ref_grad: false,
             tile_bytes: TILE_BYTES,
             scalars: None,
+            state: None,
             proxies: None,
             targets: None,
             teacher: None,

@@ -114,6 +114,18 @@ pub enum Error {
         /// How many were given.
         found: usize,
     },
+    /// The state that is carried from batch to batch has another length than the loss keeps, or holds what is no state.
+    #[error(
+        "{loss} keeps {expected} finite numbers of at least 0 from batch to batch, but was given {found} values"
+    )]
+    State {
+        /// Name of the loss.
+        loss: &'static str,
+        /// How many numbers it keeps.
+        expected: usize,
+        /// How many were given.
+        found: usize,
+    },
     /// Two settings of a component exclude each other.
     #[error("{component}: {must}")]
     Combination {

@@ -2,11 +2,10 @@
 
 use std::ops::Range;
 
-use parallax_kernels::Real;
-
 use crate::batch::{Batch, Refs};
 use crate::context::Context;
 use crate::error::Error;
+use crate::number::Number;
 use crate::objective::{Evaluated, Objective};
 use crate::relation::Own;
 
@@ -37,7 +36,7 @@ pub struct ChunkedBatch<'a> {
 ///
 /// # Errors
 /// Those of `embed` and `backward`, those of [`Objective::evaluate`], and embeddings of another number than asked for.
-pub fn grad_cache<T: Real, E: From<Error>>(
+pub fn grad_cache<T: Number, E: From<Error>>(
     objective: &Objective,
     batch: &ChunkedBatch<'_>,
     context: &Context<'_, T>,
@@ -60,7 +59,7 @@ pub fn grad_cache<T: Real, E: From<Error>>(
 ///
 /// # Errors
 /// Those of the three steps, embeddings of another number than asked for, and a gradient of another number than the rows.
-pub fn grad_cache_by<T: Real, E: From<Error>>(
+pub fn grad_cache_by<T: Number, E: From<Error>>(
     rows: usize,
     dim: usize,
     chunk: usize,

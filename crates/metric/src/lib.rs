@@ -29,6 +29,7 @@ mod matryoshka;
 mod maxsim;
 mod memory;
 pub mod miner;
+mod number;
 mod objective;
 mod parts;
 pub mod proxy;
@@ -51,6 +52,7 @@ pub use matryoshka::Matryoshka;
 pub use maxsim::{TokenSets, maxsim, maxsim_backward};
 pub use memory::{CrossBatchMemory, Memory};
 pub use miner::MinerConfig;
+pub use number::Number;
 pub use objective::{
     ChannelStats, Evaluated, MinedPairs, MinedTriplets, Objective, ObjectiveStats, evaluate_loss,
     evaluate_loss_with, loss_memory_bytes,

@@ -65,13 +65,18 @@ impl Matryoshka {
         }
         let mut total: Option<Evaluated<T>> = None;
         let mut widest = 0;
-        for (prefix, weight) in self.prefixes() {
+        for (k, (prefix, weight)) in self.prefixes().enumerate() {
+            // Each prefix has its part of the state.
+            let state = context.state.map(|state| {
+                let each = state.len() / self.dims.len();
+                &state[k * each..if k + 1 == self.dims.len() { state.len() } else { (k + 1) * each }]
+            });
             let x = cut(batch.x, dim, prefix);
             let r = batch.refs.map(|refs| cut(refs.r, dim, prefix));
             let proxies = context.proxies.map(|proxies| cut(proxies, dim, prefix));
             let refs = batch.refs.zip(r.as_ref()).map(|(refs, r)| Refs { r, ..refs });
             let part = Batch { x: &x, dim: prefix, labels: batch.labels, refs };
-            let found = evaluate(&part, &Context { proxies: proxies.as_deref(), ..*context })?;
+            let found = evaluate(&part, &Context { proxies: proxies.as_deref(), state, ..*context })?;
             let total = total.get_or_insert_with(|| Evaluated {
                 grad: vec![T::ZERO; batch.x.len()],
                 ref_grad: found.ref_grad.as_ref().map(|g| vec![T::ZERO; g.len() / prefix * dim]),
@@ -79,6 +84,7 @@ impl Matryoshka {
                 proxy_grad: vec![T::ZERO; found.proxy_grad.len() / prefix * dim],
                 ..Evaluated::default()
             });
+            total.state.extend(&found.state);
             total.value += weight * found.value;
             add(weight, &found.grad, prefix, &mut total.grad, dim);
             add(weight, &found.proxy_grad, prefix, &mut total.proxy_grad, dim);

@@ -1,12 +1,12 @@
 //! Cross-batch memory: embeddings of earlier batches as references.
 
-use parallax_kernels::Real;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::batch::{Batch, Refs};
 use crate::context::Context;
 use crate::error::{Error, require};
+use crate::number::Number;
 use crate::objective::{Evaluated, Objective};
 use crate::relation::Own;
 
@@ -60,7 +60,7 @@ pub struct Memory<T> {
     steps: u64,
 }
 
-impl<T: Real> Memory<T> {
+impl<T: Number> Memory<T> {
     /// An empty memory of embeddings of `dim` dimensions.
     ///
     /// # Errors
@@ -210,7 +210,12 @@ impl<T: Real> Memory<T> {
         let mut found = evaluate(memory, context)?;
         let weight = self.config.batch_weight;
         if weight > 0.0 {
-            let own = evaluate(alone, context)?;
+            // A loss with a state sees the memory first and then the batch.
+            let state = context.state.map(|_| found.state.as_slice());
+            let own = evaluate(alone, &Context { state, ..*context })?;
+            if context.state.is_some() {
+                found.state = own.state;
+            }
             found.value += weight * own.value;
             let factor = T::of(weight);
             found.grad.iter_mut().zip(&own.grad).for_each(|(d, &own)| *d += factor * own);
@@ -239,7 +244,7 @@ struct Before<T> {
     rows: Vec<(usize, Vec<T>, u32)>,
 }
 
-impl<T: Real> Before<T> {
+impl<T: Number> Before<T> {
     fn restore(&self, memory: &mut Memory<T>) {
         memory.values.truncate(self.filled * memory.dim);
         memory.labels.truncate(self.filled);

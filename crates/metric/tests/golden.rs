@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use parallax_kernels::Real;
-use parallax_metric::{Batch, Context, DistanceConfig, LossConfig, MinerConfig, Objective, Own, Refs};
+use parallax_metric::{
+    Batch, Context, DistanceConfig, LossConfig, MinerConfig, Number, Objective, Own, Refs,
+};
 use serde_json::{Value, json};
 
 /// Cases whose reference is wrong, and the right value.
@@ -60,7 +61,7 @@ fn golden(name: &str) -> (Vec<Value>, bool) {
     (file["cases"].as_array().expect("cases").clone(), large)
 }
 
-fn matrix<T: Real>(value: &Value) -> (Vec<T>, usize) {
+fn matrix<T: Number>(value: &Value) -> (Vec<T>, usize) {
     let rows = value.as_array().expect("rows");
     let dim = rows[0].as_array().expect("a row").len();
     let values = rows.iter().flat_map(|row| row.as_array().expect("a row"));
@@ -87,14 +88,14 @@ fn distance(case: &Value) -> Option<DistanceConfig> {
 }
 
 /// `max |Δ| / max(1, max |reference|)`.
-fn error<T: Real>(found: &[T], reference: &[f64]) -> f64 {
+fn error<T: Number>(found: &[T], reference: &[f64]) -> f64 {
     assert_eq!(found.len(), reference.len());
     let size = reference.iter().fold(1.0, |m: f64, r| m.max(r.abs()));
     let worst = found.iter().zip(reference).map(|(f, r)| (f.f64() - r).abs());
     worst.fold(0.0, |m: f64, e| if e.is_nan() { f64::INFINITY } else { m.max(e) }) / size
 }
 
-fn loss_error<T: Real>(case: &Value, loss: LossConfig) -> f64 {
+fn loss_error<T: Number>(case: &Value, loss: LossConfig) -> f64 {
     let (x, dim) = matrix::<T>(&case["embeddings"]);
     let y = labels(&case["labels"]);
     let refs = case.get("ref_embeddings").map(|r| (matrix::<T>(r).0, labels(&case["ref_labels"])));

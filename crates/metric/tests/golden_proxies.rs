@@ -3,8 +3,9 @@
 
 use std::path::PathBuf;
 
-use parallax_kernels::Real;
-use parallax_metric::{Batch, Context, DistanceConfig, LossConfig, Objective, Own, Refs, RegularizerConfig};
+use parallax_metric::{
+    Batch, Context, DistanceConfig, LossConfig, Number, Objective, Own, Refs, RegularizerConfig,
+};
 use serde_json::{Value, json};
 
 fn golden() -> Option<Vec<Value>> {
@@ -22,7 +23,7 @@ fn golden() -> Option<Vec<Value>> {
     Some(file["cases"].as_array().expect("cases").clone())
 }
 
-fn matrix<T: Real>(value: &Value) -> (Vec<T>, usize) {
+fn matrix<T: Number>(value: &Value) -> (Vec<T>, usize) {
     let rows = value.as_array().expect("rows");
     let dim = rows[0].as_array().expect("a row").len();
     let values = rows.iter().flat_map(|row| row.as_array().expect("a row"));
@@ -34,7 +35,7 @@ fn labels(value: &Value) -> Vec<u32> {
 }
 
 /// `max |Δ| / max(1, max |reference|)`.
-fn error<T: Real>(found: &[T], reference: &[f64]) -> f64 {
+fn error<T: Number>(found: &[T], reference: &[f64]) -> f64 {
     assert_eq!(found.len(), reference.len());
     let size = reference.iter().fold(1.0, |m: f64, r| m.max(r.abs()));
     let worst = found.iter().zip(reference).map(|(f, r)| (f.f64() - r).abs());
@@ -51,7 +52,7 @@ fn tagged(name: &str, params: &Value) -> Value {
 }
 
 /// The rows of a matrix, of a list of numbers as one column, or nothing.
-fn optional<T: Real>(value: Option<&Value>) -> Option<Vec<T>> {
+fn optional<T: Number>(value: Option<&Value>) -> Option<Vec<T>> {
     let rows = value?.as_array().expect("rows");
     let number = |v: &Value| T::of(v.as_f64().expect("a number"));
     Some(
@@ -63,7 +64,7 @@ fn optional<T: Real>(value: Option<&Value>) -> Option<Vec<T>> {
 }
 
 /// The largest error of a case: value and every gradient that it has.
-fn case_error<T: Real>(case: &Value, name: &str, rows: &str) -> f64 {
+fn case_error<T: Number>(case: &Value, name: &str, rows: &str) -> f64 {
     let loss: LossConfig = serde_json::from_value(tagged(name, &case["params"])).expect("a loss");
     let distance = case.get("distance").filter(|d| !d.is_null()).map(|given| {
         let kind = given["kind"].as_str().expect("a kind");
@@ -76,9 +77,12 @@ fn case_error<T: Real>(case: &Value, name: &str, rows: &str) -> f64 {
     let ref_labels = vec![0; r.as_ref().map_or(0, |r| r.len() / dim)];
     let refs = r.as_ref().map(|r| Refs { r, labels: &ref_labels, own: Own::Positive });
     let objective = Objective { distance, ..loss.into() };
+    let state = case.get("state").map(|state| state.as_array().expect("a list"));
+    let state = state.map(|state| state.iter().map(|v| v.as_f64().expect("a number")).collect::<Vec<_>>());
     let context = Context {
         want_ref_grad: true,
         proxies: proxies.as_deref(),
+        state: state.as_deref(),
         targets: targets.as_deref(),
         ..Context::default()
     };
@@ -87,6 +91,10 @@ fn case_error<T: Real>(case: &Value, name: &str, rows: &str) -> f64 {
     let expect = &case["expect"];
     let mut worst = error(&[found.value], &[expect["loss"].as_f64().expect("a loss")]);
     worst = worst.max(error(&found.grad, &matrix(&expect["grad"]).0));
+    if let Some(state) = expect.get("state") {
+        let state: Vec<f64> = state.as_array().expect("a list").iter().filter_map(Value::as_f64).collect();
+        worst = worst.max(error(&found.state, &state));
+    }
     let empty = Vec::new();
     let ref_grad = found.ref_grad.as_ref().unwrap_or(&empty);
     worst = worst.max(error(ref_grad, &optional(expect.get("ref_grad")).unwrap_or_default()));
@@ -165,10 +173,10 @@ fn values_of_peers() {
         }
     }
     ran.check();
-    assert_eq!(ran.0.iter().map(|entry| entry.1).sum::<usize>(), 20);
+    assert_eq!(ran.0.iter().map(|entry| entry.1).sum::<usize>(), 23);
 }
 
-fn regularizer_error<T: Real>(case: &Value, name: &str) -> f64 {
+fn regularizer_error<T: Number>(case: &Value, name: &str) -> f64 {
     let config: RegularizerConfig =
         serde_json::from_value(tagged(name, &case["params"])).expect("a regulariser");
     let (x, dim) = matrix::<T>(&case["x"]);

@@ -50,7 +50,7 @@ pub use threshold_consistent_margin::ThresholdConsistentMargin;
 pub use triplet_margin::TripletMargin;
 pub use tuplet_margin::TupletMargin;
 
-use crate::dense::{Angular, DenseLoss, Histogram, Manifold, NPairs, Vicreg};
+use crate::dense::{Angular, DenseLoss, DynamicSoftMargin, Histogram, Manifold, NPairs, Vicreg};
 use crate::distance::DistanceConfig;
 use crate::error::Error;
 use crate::proxy::{
@@ -174,6 +174,8 @@ losses! {
     dense Angular,
     /// The chance that a negative pair is nearer than a positive one (Ustinova and Lempitsky, NIPS 2016).
     dense Histogram,
+    /// The margin of a triplet by its place among all met so far (Zhang and Rusinkiewicz, ICCV 2019).
+    dense DynamicSoftMargin,
     /// Agreement of two views, with dimensions that vary and do not repeat one another (Bardes et al., ICLR 2022).
     dense Vicreg,
     /// Pairs in the order of their scores (Su, 2022).
@@ -203,6 +205,9 @@ pub struct Wants {
     pub itself: bool,
     /// A teacher's opinion of the batch: [`Context::teacher`](crate::Context).
     pub teacher: bool,
+    /// How many numbers the loss keeps from batch to batch, zeros to begin with: [`Context::state`](crate::Context) takes
+    /// them and [`Evaluated::state`](crate::Evaluated) returns them.
+    pub state: usize,
 }
 
 impl Wants {
@@ -340,8 +345,8 @@ impl LossConfig {
             fn proxy<L: ProxyLoss>(self, loss: &L) -> Wants {
                 Wants { proxies: Some(loss.per_class()), itself: true, ..Wants::default() }
             }
-            fn dense<L: DenseLoss>(self, _loss: &L) -> Wants {
-                Wants { pairs: L::PAIRED, itself: L::ITSELF, ..Wants::default() }
+            fn dense<L: DenseLoss>(self, loss: &L) -> Wants {
+                Wants { pairs: L::PAIRED, itself: L::ITSELF, state: loss.state(), ..Wants::default() }
             }
             fn scored<L: ScoredLoss>(self, _loss: &L) -> Wants {
                 Wants { targets: Some(L::TARGETS), pairs: true, ..Wants::default() }

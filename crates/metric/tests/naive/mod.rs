@@ -335,6 +335,24 @@ fn elements(objective: &Objective, table: &Table, constants: &Table) -> (Vec<Ele
                 out.extend(line.negatives.iter().map(|&n| (1, i, minus * (near[n] - turn(neg)).max(0.0))));
             }
         }
+        LossConfig::DynamicSoftMargin(c) => {
+            // In the first batch: the histogram is the batch's own, and so are the weights.
+            let width = -2.0 * c.min_val / c.num_bins as f64;
+            let place = |v: f64| ((v - c.min_val) / width).clamp(0.0, (c.num_bins - 1) as f64);
+            let all = |table: &Table| -> Vec<(usize, f64)> {
+                let margin = |i: usize, &(p, n): &(usize, usize)| table.near[i][n] - table.near[i][p];
+                let rows = table.lines.iter().enumerate();
+                rows.flat_map(|(i, line)| line.triplets.iter().map(move |t| (i, margin(i, t)))).collect()
+            };
+            let places: Vec<f64> = all(constants).iter().map(|&(_, v)| place(v)).collect();
+            let share = |node: usize| -> f64 {
+                places.iter().map(|at| (1.0 - (at - node as f64).abs()).max(0.0)).sum::<f64>()
+            };
+            for ((i, v), at) in all(table).into_iter().zip(&places) {
+                let below: f64 = (0..=*at as usize).map(share).sum();
+                out.push((0, i, v * below / places.len() as f64));
+            }
+        }
         LossConfig::TripletMargin(c) => {
             for (i, line) in lines() {
                 for &(p, n) in &line.triplets {
