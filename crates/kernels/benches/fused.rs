@@ -30,28 +30,22 @@ struct Bench {
 }
 
 impl Bench {
-    /// Seconds of the best run on each pool: processor time with one thread, which other work on the machine does not
-    /// lengthen, and elapsed time with two.
+    /// Seconds of the best run on each pool: processor time of the thread where there is one, which other work on the
+    /// machine does not lengthen, and elapsed time with two.
     fn best(&self, work: &mut (impl FnMut() + Send)) -> [f64; 2] {
         [0, 1].map(|at| {
             self.pools[at].install(|| {
-                let clock = |start: Instant| match at {
-                    0 => processor_seconds().unwrap_or_else(|| start.elapsed().as_secs_f64()),
+                let start = Instant::now();
+                let clock = || match at {
+                    0 => thread_seconds().unwrap_or_else(|| start.elapsed().as_secs_f64()),
                     _ => start.elapsed().as_secs_f64(),
                 };
-                let start = Instant::now();
                 let mut best = f64::INFINITY;
-                let end = start + Duration::from_millis(500);
-                let (mut samples, mut runs) = (0, 1);
-                while samples < 5 || Instant::now() < end {
-                    let (wall, before) = (Instant::now(), clock(start));
-                    (0..runs).for_each(|_| work());
-                    best = best.min((clock(start) - before) / f64::from(runs));
-                    // A sample of some milliseconds, so that reading the clock does not count.
-                    if at == 0 && wall.elapsed() < Duration::from_millis(2) {
-                        runs *= 2;
-                        best = f64::INFINITY;
-                    }
+                let mut samples = 0;
+                while samples < 5 || start.elapsed() < Duration::from_millis(500) {
+                    let before = clock();
+                    work();
+                    best = best.min(clock() - before);
                     samples += 1;
                 }
                 best
@@ -91,14 +85,18 @@ impl Bench {
     }
 }
 
-/// Processor time of all threads of this process, where the system tells.
-fn processor_seconds() -> Option<f64> {
-    let mut total = 0.0;
-    for task in std::fs::read_dir("/proc/self/task").ok()? {
-        let text = std::fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
-        total += text.split_whitespace().next()?.parse::<f64>().ok()? * 1e-9;
-    }
-    Some(total)
+/// Processor time of this thread, where the system tells.
+#[cfg(unix)]
+fn thread_seconds() -> Option<f64> {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the clock writes one `timespec`, which is valid for writing.
+    let failed = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
+    (failed == 0).then(|| time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9)
+}
+
+#[cfg(not(unix))]
+fn thread_seconds() -> Option<f64> {
+    None
 }
 
 fn numbers(n: usize) -> Vec<f32> {

@@ -144,6 +144,9 @@ impl<'a> Attention<'a> {
     }
 }
 
+/// Longer texts have what is gone over for every block of queries packed: the rows of a head are a page apart.
+const LONG: usize = 64;
+
 /// Values between the rows of a block of scores: keys rounded up to whole vectors of any instruction set, and 64 bytes
 /// more, so that rows of 2 KiB do not all fall into the same sets of the cache.
 fn pitch(keys: usize) -> usize {

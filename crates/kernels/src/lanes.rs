@@ -44,11 +44,20 @@ pub(crate) trait Lanes: Copy {
     /// # Safety
     /// `p` is writable for `n < N` values.
     unsafe fn store_part(self, p: *mut f32, n: usize, v: Self::V);
-    /// `to[c · to_stride + r] = from[r · from_stride + c]` for `r, c < N`.
+    /// `to[c · to_stride + r] = from[r · from_stride + c]` for `r < rows ≤ N` and `c < columns ≤ N`; 0 for other `r < N`.
     ///
     /// # Safety
-    /// The rows are readable and writable.
-    unsafe fn transpose(self, from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize);
+    /// `rows` rows of `columns` values are readable, and `columns` rows of `N` writable.
+    unsafe fn transpose(
+        self,
+        size: [usize; 2],
+        from: *const f32,
+        from_stride: usize,
+        to: *mut f32,
+        to_stride: usize,
+    );
+    /// The first `n ≤ N` lanes of `v`, and `other` in the rest.
+    fn keep(self, n: usize, v: Self::V, other: Self::V) -> Self::V;
 
     fn splat(self, x: f32) -> Self::V;
     fn add(self, a: Self::V, b: Self::V) -> Self::V;

@@ -1,7 +1,7 @@
 use std::ops::Range;
 
 use super::tile::{self, Left, Out, Right};
-use super::{Attention, Rows, RowsMut, block, pitch, scratch};
+use super::{Attention, LONG, Rows, RowsMut, block, pitch, scratch};
 use crate::isa::Isa;
 use crate::lanes::{self, Body, Lanes};
 use crate::share;
@@ -28,7 +28,8 @@ pub(super) fn run(
     share::jobs(items.len(), cost, |at| {
         let (text, heads) = items[at].clone();
         let length = attention.text(text).len();
-        let need = attention.size * pitch(length) + block(length).min(length) * pitch(length) + length;
+        let packed = if length > LONG { length * attention.size } else { 0 };
+        let need = (attention.size + block(length).min(length) + 1) * pitch(length) + packed;
         scratch(need, |buffer| {
             let sums = sums.as_ref();
             lanes::run(isa, Item { attention, q, k, v, out: &out, sums, text, heads, buffer });
@@ -57,7 +58,8 @@ impl Body for Item<'_> {
         let (length, size) = (rows.len(), self.attention.size);
         let (pitch, block) = (pitch(length), block(length).min(length));
         let (keys, rest) = self.buffer.split_at_mut(size * pitch);
-        let (scores, mask) = rest.split_at_mut(block * pitch);
+        let (scores, rest) = rest.split_at_mut(block * pitch);
+        let (mask, packed) = rest.split_at_mut(pitch);
         for head in self.heads.clone() {
             let column = head * size;
             // SAFETY: `run` has checked that rows and heads lie inside q, k, v and the results; no other item writes
@@ -65,26 +67,30 @@ impl Body for Item<'_> {
             unsafe {
                 let from = self.k.at(rows.start, column);
                 tile::transpose(l, [length, size], from, self.k.stride(), keys.as_mut_ptr(), pitch);
+                let mut values = Right { start: self.v.at(rows.start, column), row: self.v.stride() };
+                if length > LONG {
+                    tile::copy(l, [length, size], values, packed.as_mut_ptr(), size);
+                    values = Right { start: packed.as_ptr(), row: size };
+                }
                 for first in (0..length).step_by(block) {
                     let queries = block.min(length - first);
+                    let q = self.q.at(rows.start + first, column);
                     tile::product(
                         l,
                         [queries, length.next_multiple_of(16), size],
-                        Left {
-                            start: self.q.at(rows.start + first, column),
-                            row: self.q.stride(),
-                            column: 1,
-                        },
+                        Left { start: q, row: self.q.stride(), column: 1 },
                         Right { start: keys.as_ptr(), row: pitch },
                         Out { start: scores.as_mut_ptr(), row: pitch, add: false },
                     );
-                    let mut inverse = [0f32; 64];
+                    let (mut tops, mut totals) = ([0f32; 64], [0f32; 64]);
                     for i in 0..queries {
-                        let row = &mut scores[i * pitch..i * pitch + length];
-                        let sum = weights(l, self.attention, [self.text, head, first + i], row, mask);
-                        inverse[i] = 1.0 / sum.1;
-                        if let Some(sums) = self.sums {
-                            *sums.at(rows.start + first + i, head) = sum.0 + sum.1.ln();
+                        let row = &mut scores[i * pitch..i * pitch + length.next_multiple_of(16)];
+                        let place = [self.text, head, first + i];
+                        (tops[i], totals[i]) = weights(l, self.attention, place, length, row, mask);
+                    }
+                    if let Some(sums) = self.sums {
+                        for i in 0..queries {
+                            *sums.at(rows.start + first + i, head) = tops[i] + totals[i].ln();
                         }
                     }
                     let out = self.out.at(rows.start + first, column);
@@ -92,12 +98,12 @@ impl Body for Item<'_> {
                         l,
                         [queries, size, length],
                         Left { start: scores.as_ptr(), row: pitch, column: 1 },
-                        Right { start: self.v.at(rows.start, column), row: self.v.stride() },
+                        values,
                         Out { start: out, row: self.out.stride(), add: false },
                     );
                     for i in 0..queries {
                         let row = std::slice::from_raw_parts_mut(out.add(i * self.out.stride()), size);
-                        let inverse = l.splat(inverse[i]);
+                        let inverse = l.splat(1.0 / totals[i]);
                         lanes::update(
                             l,
                             row,
@@ -111,43 +117,59 @@ impl Body for Item<'_> {
     }
 }
 
-/// Products to weights that are still to be divided by their sum, in place; returns the largest score and the sum.
+/// Products of one query with `length` keys to weights that are still to be divided by their sum, in place; returns the
+/// largest score and the sum. The row goes on to whole vectors; what stands there afterwards is of no use.
 #[inline(always)]
 fn weights<L: Lanes>(
     l: L,
     attention: &Attention<'_>,
     [text, head, query]: [usize; 3],
+    length: usize,
     row: &mut [f32],
     mask: &mut [f32],
 ) -> (f32, f32) {
     let mut scale = attention.scale();
-    if let Some(bias) = attention.bias_of(head, query, row.len()) {
+    if let Some(bias) = attention.bias_of(head, query, length) {
         lanes::update1(
             l,
             bias,
-            row,
+            &mut row[..length],
             #[inline(always)]
             |bias, s| l.fma(s, l.splat(scale), bias),
         );
         scale = 1.0;
     }
-    let top = lanes::largest(l, row) * scale;
-    let (scale, shift) = (l.splat(scale), l.splat(-top));
-    let sum = lanes::update_total(
-        l,
-        row,
-        #[inline(always)]
-        |s| lanes::exp(l, l.fma(s, scale, shift)),
-    );
+    let (lowest, zero) = (l.splat(f32::NEG_INFINITY), l.splat(0.0));
+    let (mut top, mut sum) = (lowest, zero);
+    let ends = row.len();
+    let start = row.as_mut_ptr();
+    // SAFETY: the row ends on a multiple of 16, which is one of N.
+    let largest = unsafe {
+        for k in (0..ends).step_by(L::N) {
+            let s = l.load(start.add(k));
+            let s = if k + L::N > length { l.keep(length.saturating_sub(k), s, lowest) } else { s };
+            top = l.max(s, top);
+        }
+        let largest = l.top(top) * scale;
+        let (scale, shift) = (l.splat(scale), l.splat(-largest));
+        for k in (0..ends).step_by(L::N) {
+            let w = lanes::exp(l, l.fma(l.load(start.add(k)), scale, shift));
+            let w = if k + L::N > length { l.keep(length.saturating_sub(k), w, zero) } else { w };
+            l.store(start.add(k), w);
+            sum = l.add(sum, w);
+        }
+        largest
+    };
     if let Some(fill) = attention.dropout {
+        let mask = &mut mask[..length];
         fill(text, head, query, mask);
         lanes::update1(
             l,
             mask,
-            row,
+            &mut row[..length],
             #[inline(always)]
             |mask, w| l.mul(w, mask),
         );
     }
-    (top, sum)
+    (largest, l.sum(sum))
 }

@@ -2,7 +2,7 @@
 
 use crate::lanes::Lanes;
 
-/// A factor or a result: element (row, column) at `start + row · row + column · column`.
+/// A factor: element (row, column) at `start + row · row + column · column`.
 #[derive(Clone, Copy)]
 pub(super) struct Left {
     pub(super) start: *const f32,
@@ -23,6 +23,12 @@ pub(super) struct Out {
     pub(super) start: *mut f32,
     pub(super) row: usize,
     pub(super) add: bool,
+}
+
+impl Out {
+    pub(super) fn read(&self) -> Right {
+        Right { start: self.start, row: self.row }
+    }
 }
 
 /// `c[m, n] = a[m, k] · b[k, n]`, plus c where `c.add`. Each sum runs over k in order, whatever m and n are.
@@ -146,6 +152,34 @@ unsafe fn load<L: Lanes, const V: usize, const PART: bool>(l: L, part: usize, p:
     values
 }
 
+/// `to[r, c] = from[r, c]` for `rows` rows of `columns` values.
+///
+/// # Safety
+/// All of `from` can be read and all of `to` written.
+#[inline(always)]
+pub(super) unsafe fn copy<L: Lanes>(
+    l: L,
+    [rows, columns]: [usize; 2],
+    from: Right,
+    to: *mut f32,
+    to_row: usize,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        for r in 0..rows {
+            let (from, to) = (from.start.add(r * from.row), to.add(r * to_row));
+            let whole = columns / L::N * L::N;
+            for c in (0..whole).step_by(L::N) {
+                l.store(to.add(c), l.load(from.add(c)));
+            }
+            if whole < columns {
+                let left = columns - whole;
+                l.store_part(to.add(whole), left, l.load_part(from.add(whole), left));
+            }
+        }
+    }
+}
+
 /// `to[c, r] = from[r, c]` for `rows` rows of `columns` values; the columns of `to` from `rows` up to the next multiple of
 /// 16 become 0.
 ///
@@ -160,23 +194,13 @@ pub(super) unsafe fn transpose<L: Lanes>(
     to: *mut f32,
     to_row: usize,
 ) {
-    let (whole_rows, whole_columns) = (rows / L::N * L::N, columns / L::N * L::N);
-    // SAFETY: the caller's promise; whole blocks end before `rows` and `columns`.
+    // SAFETY: the caller's promise; blocks end where the matrix does.
     unsafe {
-        for r in (0..whole_rows).step_by(L::N) {
-            for c in (0..whole_columns).step_by(L::N) {
-                l.transpose(from.add(r * from_row + c), from_row, to.add(c * to_row + r), to_row);
-            }
-        }
-        for r in 0..rows {
-            let first = if r < whole_rows { whole_columns } else { 0 };
-            for c in first..columns {
-                *to.add(c * to_row + r) = *from.add(r * from_row + c);
-            }
-        }
-        for c in 0..columns {
-            for r in rows..rows.next_multiple_of(16) {
-                *to.add(c * to_row + r) = 0.0;
+        for r in (0..rows.next_multiple_of(16)).step_by(L::N) {
+            for c in (0..columns).step_by(L::N) {
+                let size = [L::N.min(rows.saturating_sub(r)), L::N.min(columns - c)];
+                let from = from.wrapping_add(r * from_row + c);
+                l.transpose(size, from, from_row, to.add(c * to_row + r), to_row);
             }
         }
     }

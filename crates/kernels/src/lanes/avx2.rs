@@ -69,11 +69,18 @@ impl Lanes for Avx2 {
         unsafe { _mm256_maskstore_ps(p, first(n), v) }
     }
     #[inline(always)]
-    unsafe fn transpose(self, from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+    unsafe fn transpose(
+        self,
+        [rows, columns]: [usize; 2],
+        from: *const f32,
+        from_stride: usize,
+        to: *mut f32,
+        to_stride: usize,
+    ) {
         unsafe {
             let mut a = [_mm256_setzero_ps(); 8];
-            for r in 0..8 {
-                a[r] = _mm256_loadu_ps(from.add(r * from_stride));
+            for r in 0..rows {
+                a[r] = _mm256_maskload_ps(from.add(r * from_stride), first(columns));
             }
             let mut b = a;
             for r in (0..8).step_by(2) {
@@ -89,10 +96,21 @@ impl Lanes for Avx2 {
                 } else {
                     (_mm256_shuffle_ps::<0xee>(first, second), _mm256_shuffle_ps::<0xee>(third, fourth))
                 };
-                _mm256_storeu_ps(to.add(c * to_stride), _mm256_permute2f128_ps::<0x20>(upper, lower));
-                _mm256_storeu_ps(to.add((c + 4) * to_stride), _mm256_permute2f128_ps::<0x31>(upper, lower));
+                if c < columns {
+                    _mm256_storeu_ps(to.add(c * to_stride), _mm256_permute2f128_ps::<0x20>(upper, lower));
+                }
+                if c + 4 < columns {
+                    _mm256_storeu_ps(
+                        to.add((c + 4) * to_stride),
+                        _mm256_permute2f128_ps::<0x31>(upper, lower),
+                    );
+                }
             }
         }
+    }
+    #[inline(always)]
+    fn keep(self, n: usize, v: __m256, other: __m256) -> __m256 {
+        unsafe { _mm256_blendv_ps(other, v, _mm256_castsi256_ps(first(n))) }
     }
     #[inline(always)]
     fn splat(self, x: f32) -> __m256 {

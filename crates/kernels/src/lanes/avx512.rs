@@ -43,12 +43,27 @@ impl Lanes for Avx512 {
         unsafe { _mm512_mask_storeu_ps(p, first(n), v) }
     }
     #[inline(always)]
-    unsafe fn transpose(self, from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+    unsafe fn transpose(
+        self,
+        [rows, columns]: [usize; 2],
+        from: *const f32,
+        from_stride: usize,
+        to: *mut f32,
+        to_stride: usize,
+    ) {
         unsafe {
             // Pairs of rows, then fours, then eights: after three steps each vector holds four quarters of columns.
             let mut a = [_mm512_setzero_ps(); 16];
-            for r in 0..16 {
-                a[r] = _mm512_loadu_ps(from.add(r * from_stride));
+            if rows == 16 && columns == 16 {
+                for r in 0..16 {
+                    a[r] = _mm512_loadu_ps(from.add(r * from_stride));
+                }
+            } else {
+                for r in 0..16 {
+                    // A masked load does not touch what its mask leaves out, and gives 0 there.
+                    let mask = if r < rows { first(columns) } else { 0 };
+                    a[r] = _mm512_maskz_loadu_ps(mask, from.wrapping_add(r * from_stride));
+                }
             }
             let mut b = a;
             for r in (0..16).step_by(2) {
@@ -76,10 +91,16 @@ impl Lanes for Avx512 {
                     _mm512_shuffle_f32x4::<0xdd>(high, high_two),
                 ];
                 for q in 0..4 {
-                    _mm512_storeu_ps(to.add((4 * q + c) * to_stride), out[q]);
+                    if columns == 16 || 4 * q + c < columns {
+                        _mm512_storeu_ps(to.add((4 * q + c) * to_stride), out[q]);
+                    }
                 }
             }
         }
+    }
+    #[inline(always)]
+    fn keep(self, n: usize, v: __m512, other: __m512) -> __m512 {
+        unsafe { _mm512_mask_blend_ps(first(n), other, v) }
     }
     #[inline(always)]
     fn splat(self, x: f32) -> __m512 {

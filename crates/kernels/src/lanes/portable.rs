@@ -49,12 +49,24 @@ impl Lanes for Portable {
         }
     }
     #[inline(always)]
-    unsafe fn transpose(self, from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
-        for r in 0..N {
-            for c in 0..N {
-                unsafe { *to.add(c * to_stride + r) = *from.add(r * from_stride + c) }
+    unsafe fn transpose(
+        self,
+        [rows, columns]: [usize; 2],
+        from: *const f32,
+        from_stride: usize,
+        to: *mut f32,
+        to_stride: usize,
+    ) {
+        for c in 0..columns {
+            for r in 0..N {
+                let value = if r < rows { unsafe { *from.add(r * from_stride + c) } } else { 0.0 };
+                unsafe { *to.add(c * to_stride + r) = value }
             }
         }
+    }
+    #[inline(always)]
+    fn keep(self, n: usize, v: [f32; N], other: [f32; N]) -> [f32; N] {
+        each(|k| if k < n { v[k] } else { other[k] })
     }
     #[inline(always)]
     fn splat(self, x: f32) -> [f32; N] {

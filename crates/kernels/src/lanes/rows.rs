@@ -53,9 +53,10 @@ pub(crate) fn update_total<L: Lanes>(l: L, x: &mut [f32], f: impl Fn(L::V) -> L:
         }
         if whole < n {
             let left = n - whole;
-            l.store_part(x.add(whole), left, f(l.load_part(x.add(whole), left)));
-            // Read back, so that lanes beyond the end count as 0 whatever f makes of them.
-            sum = l.add(sum, l.load_part(x.add(whole), left));
+            let value = f(l.load_part(x.add(whole), left));
+            l.store_part(x.add(whole), left, value);
+            // Lanes beyond the end count as 0, whatever f makes of them.
+            sum = l.add(sum, l.keep(left, value, l.splat(0.0)));
         }
     }
     l.sum(sum)
@@ -171,12 +172,17 @@ pub(crate) fn largest<L: Lanes>(l: L, x: &[f32]) -> f32 {
     let n = x.len();
     let p = x.as_ptr();
     let whole = n / L::N * L::N;
-    let mut top = l.splat(f32::NEG_INFINITY);
-    // SAFETY: reads end at `whole` ≤ n.
+    let lowest = l.splat(f32::NEG_INFINITY);
+    let mut top = lowest;
+    // SAFETY: whole vectors end at `whole`, and the rest is shorter than a vector.
     unsafe {
         for k in (0..whole).step_by(L::N) {
             top = l.max(l.load(p.add(k)), top);
         }
+        if whole < n {
+            let left = n - whole;
+            top = l.max(l.keep(left, l.load_part(p.add(whole), left), lowest), top);
+        }
     }
-    x[whole..].iter().fold(l.top(top), |top, &x| if x > top { x } else { top })
+    l.top(top)
 }
