@@ -38,6 +38,11 @@ pub(crate) trait Lanes: Copy {
     /// # Safety
     /// `p` is readable for `n < N` values.
     unsafe fn load_part(self, p: *const f32, n: usize) -> Self::V;
+    /// Whole numbers, rounded to the nearest.
+    ///
+    /// # Safety
+    /// `p` is readable for `N` values.
+    unsafe fn load_whole(self, p: *const i32) -> Self::V;
     /// # Safety
     /// `p` is writable for `N` values.
     unsafe fn store(self, p: *mut f32, v: Self::V);

@@ -4,17 +4,28 @@
 //! number of rows. A row's result depends on that row and the weights alone: not on how many rows there are, where it
 //! stands, or the number of threads. Work runs on the current rayon pool, split over outputs.
 
+#[cfg(target_arch = "x86_64")]
+mod amx;
+mod buffer;
 mod epilogue;
 mod gradient;
-mod pack;
+mod micro;
+mod panels;
+mod quantise;
+mod rectangles;
+#[cfg(target_arch = "x86_64")]
+mod sweep;
+#[cfg(target_arch = "x86_64")]
+mod tile;
 
 pub use epilogue::Epilogue;
+use epilogue::Finish;
 pub use gradient::{bias_gradient, weight_gradient};
 
 pub use crate::activation::Activation;
 
 use crate::isa::{self, Isa};
-use rayon::prelude::*;
+use panels::{Given, Panels};
 
 /// How the numbers of a product are rounded; sums are always kept in 32 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -38,7 +49,7 @@ pub struct Packed {
     k: usize,
     precision: Precision,
     isa: Isa,
-    weights: pack::Weights,
+    panels: Panels,
 }
 
 impl Packed {
@@ -82,8 +93,8 @@ impl Packed {
         }
         check_isa(isa);
         assert_eq!(w.len(), n * k, "weights of {n}×{k}");
-        let weights = pack::Weights::float(precision, n, k, |j, p| w[j * k + p]);
-        Self { n, k, precision, isa, weights }
+        let panels = Panels::float(isa, Given::ByOutput(w), n, k, precision);
+        Self { n, k, precision, isa, panels }
     }
 
     /// [`Packed::plain`] for an instruction set other than the current one.
@@ -97,8 +108,8 @@ impl Packed {
             let transposed: Vec<f32> = (0..n * k).map(|i| w[i % k * n + i / k]).collect();
             return Self::int8_on(isa, &transposed, n, k, None);
         }
-        let weights = pack::Weights::float(precision, n, k, |j, p| w[p * n + j]);
-        Self { n, k, precision, isa, weights }
+        let panels = Panels::float(isa, Given::ByInput(w), n, k, precision);
+        Self { n, k, precision, isa, panels }
     }
 
     /// [`Packed::int8`] for an instruction set other than the current one.
@@ -112,8 +123,8 @@ impl Packed {
         if let Some(smooth) = smooth {
             assert_eq!(smooth.len(), k, "one smoothing factor per input channel");
         }
-        let weights = pack::Weights::int8(w, n, k, smooth);
-        Self { n, k, precision: Precision::Int8, isa, weights }
+        let panels = Panels::int8(isa, w, n, k, smooth);
+        Self { n, k, precision: Precision::Int8, isa, panels }
     }
 
     /// Output channels.
@@ -138,7 +149,7 @@ impl Packed {
 
     /// Memory that the weights take.
     pub fn bytes(&self) -> usize {
-        self.weights.bytes()
+        self.panels.bytes()
     }
 
     /// `y[m, n] = x[m, k]·Wᵀ`, finished by the epilogue.
@@ -153,41 +164,9 @@ impl Packed {
             x.len(),
             y.len()
         );
-        epilogue.check(m, n);
-        if m == 0 || n == 0 {
-            return;
-        }
-        let Epilogue { bias, activation, keep, residual } = epilogue;
-        let mut none = Vec::new();
-        let keep = match keep {
-            Some(keep) => keep,
-            None => {
-                none.resize(m * n, 0.0);
-                &mut none
-            }
-        };
-        let row = |r: usize, keep: &mut [f32], y: &mut [f32]| {
-            self.weights.row(&x[r * k..(r + 1) * k], n, y);
-            if let Some(bias) = bias {
-                y.iter_mut().zip(bias).for_each(|(y, b)| *y += b);
-            }
-            keep.copy_from_slice(y);
-            if let Some(activation) = activation {
-                y.iter_mut().for_each(|y| *y = activation.value(*y));
-            }
-            if let Some(residual) = residual {
-                y.iter_mut().zip(&residual[r * n..(r + 1) * n]).for_each(|(y, b)| *y += b);
-            }
-        };
-        if rayon::current_num_threads() == 1 || m * n * k < 1 << 16 {
-            for (r, (keep, y)) in keep.chunks_mut(n).zip(y.chunks_mut(n)).enumerate() {
-                row(r, keep, y);
-            }
-        } else {
-            keep.par_chunks_mut(n)
-                .zip(y.par_chunks_mut(n))
-                .enumerate()
-                .for_each(|(r, (keep, y))| row(r, keep, y));
+        let finish = Finish::new(epilogue, m, n, y);
+        if m > 0 && n > 0 {
+            self.panels.product(x, m, n, k, &finish);
         }
     }
 }

@@ -61,6 +61,10 @@ impl Lanes for Avx2 {
         unsafe { _mm256_maskload_ps(p, first(n)) }
     }
     #[inline(always)]
+    unsafe fn load_whole(self, p: *const i32) -> __m256 {
+        unsafe { _mm256_cvtepi32_ps(_mm256_loadu_si256(p.cast())) }
+    }
+    #[inline(always)]
     unsafe fn store(self, p: *mut f32, v: __m256) {
         unsafe { _mm256_storeu_ps(p, v) }
     }

@@ -39,6 +39,15 @@ impl Lanes for Portable {
         each(|k| if k < n { unsafe { *p.add(k) } } else { 0.0 })
     }
     #[inline(always)]
+    unsafe fn load_whole(self, p: *const i32) -> [f32; N] {
+        unsafe {
+            {
+                let whole = p.cast::<[i32; N]>().read_unaligned();
+                each(|k| whole[k] as f32)
+            }
+        }
+    }
+    #[inline(always)]
     unsafe fn store(self, p: *mut f32, v: [f32; N]) {
         unsafe { p.cast::<[f32; N]>().write_unaligned(v) }
     }

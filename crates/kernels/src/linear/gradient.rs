@@ -1,4 +1,4 @@
-use super::{Precision, pack};
+use super::{Precision, micro};
 
 /// `dw[n, k] = dY[m, n]ᵀ·X[m, k]`, overwriting what stood there.
 ///
@@ -23,7 +23,7 @@ pub fn weight_gradient(
     if n == 0 || k == 0 {
         return;
     }
-    let round = |v: f32| if precision == Precision::Bf16 { pack::bf16(v) } else { v };
+    let round = |v: f32| if precision == Precision::Bf16 { micro::widened(micro::bf16(v)) } else { v };
     dw.fill(0.0);
     for r in 0..m {
         for (dw, &dy) in dw.chunks_mut(k).zip(&dy[r * n..(r + 1) * n]) {
