@@ -154,7 +154,7 @@ pub fn backward(kind: Activation, x: &[f32], dy: &[f32], dx: &mut [f32]) {
     backward_on(isa::current(), kind, x, dy, dx);
 }
 
-fn forward_on(isa: Isa, kind: Activation, x: &[f32], y: &mut [f32]) {
+pub(crate) fn forward_on(isa: Isa, kind: Activation, x: &[f32], y: &mut [f32]) {
     struct Forward<'a>(Activation, &'a [f32], &'a mut [f32]);
     impl Body for Forward<'_> {
         type Out = ();

@@ -20,7 +20,7 @@ mod tile;
 
 pub use epilogue::Epilogue;
 use epilogue::Finish;
-pub use gradient::{bias_gradient, weight_gradient};
+pub use gradient::{bias_gradient, weight_gradient, weight_gradient_on};
 
 pub use crate::activation::Activation;
 
@@ -33,7 +33,7 @@ pub enum Precision {
     /// 32-bit factors and fused multiply-adds.
     F32,
     /// Each factor as the sum of two bf16 numbers `hi + lo`, and three products: `hi·hi + hi·lo + lo·hi`. What is left
-    /// out is at most 3·2⁻¹⁸ ≈ 1.2·10⁻⁵ of each |x·w|. [`Precision::F32`] where there are no tiles.
+    /// out is at most 2⁻¹⁵ of each |x·w|, and 2⁻¹⁸ of it for most. [`Precision::F32`] where there are no tiles.
     Split,
     /// Both factors rounded to bf16 (nearest, ties to even): each product is within 2⁻⁷ of x·w.
     Bf16,

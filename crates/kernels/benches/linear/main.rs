@@ -7,7 +7,7 @@
 mod peak;
 
 use parallax_kernels::isa::{self, Isa};
-use parallax_kernels::linear::{Activation, Epilogue, Packed, Precision, bias_gradient, weight_gradient};
+use parallax_kernels::linear::{Activation, Epilogue, Packed, Precision, weight_gradient};
 
 /// A row of the table.
 struct Measured {

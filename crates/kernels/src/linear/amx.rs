@@ -11,7 +11,6 @@
 
 use super::tile::TILE;
 use std::arch::asm;
-use std::ops::Range;
 
 /// The configured tile registers of this thread; released when dropped, so that a thread does not carry 8 KiB of state
 /// through every switch.

@@ -14,7 +14,7 @@ pub(super) struct Buffer {
 }
 
 /// A number type of which every bit pattern is a value.
-pub(super) trait Plain: Copy {}
+pub(super) trait Plain: Copy + Send + Sync {}
 impl Plain for u8 {}
 impl Plain for i8 {}
 impl Plain for u16 {}
@@ -28,7 +28,7 @@ impl Buffer {
     }
 
     /// At least `len` numbers, with whatever was left in them.
-    pub(super) fn at_least<T: Plain>(&mut self, len: usize) -> &mut [T] {
+    fn at_least<T: Plain>(&mut self, len: usize) -> &mut [T] {
         let lines = (len * size_of::<T>()).div_ceil(64);
         if self.lines.len() < lines {
             self.lines.resize(lines, Line([0; 64]));
@@ -58,17 +58,27 @@ impl std::fmt::Debug for Buffer {
     }
 }
 
-/// Runs `f` with a buffer that the thread keeps, because fresh memory of this size costs a page fault every 4 KiB.
-///
-/// A call inside a call gets a buffer of its own.
-pub(super) fn with_scratch<R>(f: impl FnOnce(&mut Buffer) -> R) -> R {
-    thread_local! {
-        static SCRATCH: Cell<Buffer> = Cell::default();
+thread_local! {
+    static KEPT: Cell<Buffer> = Cell::default();
+}
+
+/// A buffer that the thread keeps, because fresh memory of this size costs a page fault every 4 KiB. A second one at the
+/// same time is a buffer of its own.
+pub(super) struct Scratch(Buffer);
+
+impl Scratch {
+    pub(super) fn take() -> Self {
+        Self(KEPT.take())
     }
-    SCRATCH.with(|kept| {
-        let mut buffer = kept.take();
-        let result = f(&mut buffer);
-        kept.set(buffer);
-        result
-    })
+
+    /// At least `len` numbers, with whatever was left in them.
+    pub(super) fn at_least<T: Plain>(&mut self, len: usize) -> &mut [T] {
+        self.0.at_least(len)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        KEPT.set(std::mem::take(&mut self.0));
+    }
 }

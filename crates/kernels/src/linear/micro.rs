@@ -24,16 +24,17 @@ pub(super) trait Micro<const W: usize> {
     /// Numbers of the inner dimension that stand together in a panel: `[depth / GROUP][W][GROUP]`.
     const GROUP: usize;
 
-    /// `c[rows, W] = a[rows, ..]·b`, for `groups` groups of the inner dimension. A row of `a` is `a_stride` numbers
-    /// from the next.
+    /// `c[rows, W] = a[rows, ..]·b`, for `groups` groups of the inner dimension. The rows of `a` are
+    /// `apart.0` numbers from each other, the groups of a row `apart.1`.
     ///
     /// # Safety
-    /// The instruction set runs here; `1 ≤ rows ≤ ROWS`; each row of `a` has `groups·GROUP` numbers, `b` has
+    /// The instruction set runs here; `1 ≤ rows ≤ ROWS`; `a` is readable at the
+    /// first number of each group of each row and the `GROUP` from there, `b` has
     /// `groups·GROUP·W`, `c` has `rows·W`.
     unsafe fn run(
         rows: usize,
         a: *const Self::A,
-        a_stride: usize,
+        apart: (usize, usize),
         b: *const Self::B,
         groups: usize,
         c: *mut Self::C,
@@ -88,7 +89,7 @@ pub(super) unsafe fn sweep<const W: usize, M: Micro<W>>(
                 M::run(
                     to - from,
                     rows.data.as_ptr().add(from * rows.stride),
-                    rows.stride,
+                    (rows.stride, M::GROUP),
                     b.as_ptr(),
                     groups,
                     c.as_mut_ptr(),
@@ -137,11 +138,15 @@ pub(super) fn widened(v: u16) -> f32 {
 
 /// A weight as it is stored.
 pub(super) trait Stored: Plain {
+    /// Every 32-bit number is stored as it is.
+    const EXACT: bool;
     fn of(v: f32) -> Self;
     fn wide(self) -> f32;
 }
 
 impl Stored for f32 {
+    const EXACT: bool = true;
+
     #[inline(always)]
     fn of(v: f32) -> Self {
         v
@@ -153,6 +158,8 @@ impl Stored for f32 {
 }
 
 impl Stored for u16 {
+    const EXACT: bool = false;
+
     #[inline(always)]
     fn of(v: f32) -> Self {
         bf16(v)

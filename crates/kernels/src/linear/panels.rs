@@ -2,7 +2,7 @@
 
 #[cfg(target_arch = "x86_64")]
 use super::amx;
-use super::buffer::{self, Buffer};
+use super::buffer::{Buffer, Plain, Scratch};
 use super::epilogue::Finish;
 use super::micro::{self, Extra, Micro, Rows, Stored, portable};
 #[cfg(target_arch = "x86_64")]
@@ -15,6 +15,7 @@ use super::{
     tile::{self, BLOCK, Operand, Side},
 };
 use crate::isa::Isa;
+use rayon::prelude::*;
 use std::ops::Range;
 
 /// Weights in panels of as many columns as one instruction set multiplies at a time.
@@ -48,6 +49,9 @@ pub(super) enum Given<'a> {
 /// A product below this many multiplications is done before another thread has woken.
 const SMALL: usize = 1 << 19;
 
+/// Fewer weights than these are packed before another thread has woken.
+const SMALL_WEIGHTS: usize = 1 << 16;
+
 impl Panels {
     pub(super) fn float(isa: Isa, w: Given<'_>, n: usize, k: usize, precision: Precision) -> Self {
         #[cfg(target_arch = "x86_64")]
@@ -58,8 +62,7 @@ impl Panels {
                 Given::ByInput(w) => Operand::flat(w, n, k),
             };
             let size = kind.block(k);
-            let mut panels = Buffer::zeroed::<u8>(n.div_ceil(BLOCK) * size);
-            for (block, to) in panels.slice_mut().chunks_exact_mut(size.max(1)).enumerate() {
+            let panels = each_panel(n.div_ceil(BLOCK), size, n * k < SMALL_WEIGHTS, |block, to| {
                 // SAFETY: tiles imply the AVX-512 sets.
                 unsafe {
                     match kind {
@@ -67,13 +70,14 @@ impl Panels {
                         _ => operand.pack::<false>(Side::Right, block, to),
                     }
                 }
-            }
+            });
             return Self { isa, form: Form::Tiles(kind), panels, scales: None };
         }
+        let small = n * k < SMALL_WEIGHTS;
         let (form, panels) = if precision == Precision::Bf16 {
-            (Form::Half, stored::<u16>(w, n, k, width(isa)))
+            (Form::Half, stored::<u16>(w, n, k, width(isa), small))
         } else {
-            (Form::Float, stored::<f32>(w, n, k, width(isa)))
+            (Form::Float, stored::<f32>(w, n, k, width(isa), small))
         };
         Self { isa, form, panels, scales: None }
     }
@@ -95,23 +99,24 @@ impl Panels {
         #[cfg(target_arch = "x86_64")]
         if isa == Isa::Amx {
             let size = amx::Kind::Whole.block(k);
-            let mut panels = Buffer::zeroed::<u8>(n.div_ceil(BLOCK) * size);
-            for (block, to) in panels.slice_mut().chunks_exact_mut(size.max(1)).enumerate() {
+            let panels = each_panel(n.div_ceil(BLOCK), size, n * k < SMALL_WEIGHTS, |block, to| {
                 // SAFETY: tiles imply the AVX-512 sets.
                 unsafe { tile::pack_bytes(&codes, n, depth, block, to) };
-            }
+            });
             return Self { isa, form: Form::Tiles(amx::Kind::Whole), panels, scales };
         }
         let group = if isa == Isa::Avx512 { 4 } else { 2 };
         let groups = k.div_ceil(group);
         let panel = groups * group * width;
-        let mut panels = Buffer::zeroed::<i8>(n.div_ceil(width) * panel);
-        let to = panels.slice_mut::<i8>();
-        for (j, row) in codes.chunks_exact(depth.max(1)).enumerate() {
-            for p in 0..k {
-                to[j / width * panel + (p / group * width + j % width) * group + p % group] = row[p];
+        let panels = each_panel(n.div_ceil(width), panel, n * k < SMALL_WEIGHTS, |at, to: &mut [i8]| {
+            let columns = at * width..n.min((at + 1) * width);
+            for (j, row) in codes[columns.start * depth..columns.end * depth].chunks_exact(depth).enumerate()
+            {
+                for p in 0..k {
+                    to[(p / group * width + j) * group + p % group] = row[p];
+                }
             }
-        }
+        });
         Self { isa, form: Form::Whole, panels, scales }
     }
 
@@ -175,7 +180,8 @@ impl Panels {
                 (Form::Float, _) => {
                     self.floats::<{ portable::WIDTH }, portable::Float<f32>>(x, place, columns, k, finish);
                 }
-                (Form::Half, isa) => buffer::with_scratch(|scratch| {
+                (Form::Half, isa) => {
+                    let mut scratch = Scratch::take();
                     let rounded = &mut scratch.at_least::<f32>(x.len())[..x.len()];
                     for (to, &v) in rounded.iter_mut().zip(x) {
                         *to = micro::widened(micro::bf16(v));
@@ -198,7 +204,7 @@ impl Panels {
                             );
                         }
                     }
-                }),
+                }
                 #[cfg(target_arch = "x86_64")]
                 (_, Isa::Avx512 | Isa::Amx) => {
                     // VNNI takes unsigned codes: 128 more.
@@ -254,26 +260,18 @@ impl Panels {
         let Some(scales) = &self.scales else { return };
         let stride = k.next_multiple_of(CHUNK);
         let mut steps = vec![0.0; count];
-        buffer::with_scratch(|scratch| {
-            let data = &mut scratch.at_least::<M::A>(count * stride)[..count * stride];
-            quantise::rows(self.isa, x, k, scales.unsmooth.as_deref(), &mut steps, |row, chunk, from| {
-                let to = &mut data[row * stride + chunk * CHUNK..][..CHUNK];
-                to.iter_mut().zip(from).for_each(|(to, &c)| *to = code(c));
-            });
-            let rows = Rows { data, stride, count, first };
-            let extra = Extra { scales: Some((&steps, &scales.scale)), sums: &scales.sums };
-            // SAFETY: passed on to the caller.
-            unsafe {
-                micro::sweep::<W, M>(
-                    rows,
-                    self.panels.slice(),
-                    k.div_ceil(M::GROUP),
-                    columns,
-                    &extra,
-                    finish,
-                );
-            }
+        let mut scratch = Scratch::take();
+        let data = &mut scratch.at_least::<M::A>(count * stride)[..count * stride];
+        quantise::rows(self.isa, x, k, scales.unsmooth.as_deref(), &mut steps, |row, chunk, from| {
+            let to = &mut data[row * stride + chunk * CHUNK..][..CHUNK];
+            to.iter_mut().zip(from).for_each(|(to, &c)| *to = code(c));
         });
+        let rows = Rows { data, stride, count, first };
+        let extra = Extra { scales: Some((&steps, &scales.scale)), sums: &scales.sums };
+        // SAFETY: passed on to the caller.
+        unsafe {
+            micro::sweep::<W, M>(rows, self.panels.slice(), k.div_ceil(M::GROUP), columns, &extra, finish);
+        }
     }
 }
 
@@ -289,13 +287,10 @@ fn width(isa: Isa) -> usize {
 }
 
 /// Panels of `width` columns, `[k, width]` each, with zeros beyond the last column.
-fn stored<S: Stored>(w: Given<'_>, n: usize, k: usize, width: usize) -> Buffer {
-    let mut panels = Buffer::zeroed::<S>(n.div_ceil(width) * width * k);
-    for (panel, to) in panels.slice_mut::<S>().chunks_exact_mut((width * k).max(1)).enumerate() {
-        let columns = panel * width..n.min((panel + 1) * width);
-        if columns.is_empty() {
-            break;
-        }
+pub(super) fn stored<S: Stored>(w: Given<'_>, n: usize, k: usize, width: usize, small: bool) -> Buffer {
+    let panel = width * k;
+    each_panel(n.div_ceil(width), panel, small, |at, to: &mut [S]| {
+        let columns = at * width..n.min((at + 1) * width);
         match w {
             Given::ByOutput(w) => {
                 for (j, row) in w[columns.start * k..columns.end * k].chunks_exact(k).enumerate() {
@@ -312,6 +307,24 @@ fn stored<S: Stored>(w: Given<'_>, n: usize, k: usize, width: usize) -> Buffer {
                 }
             }
         }
+    })
+}
+
+/// Panels of `size` numbers, each filled by a call with its place; on all threads, unless they are `small`.
+fn each_panel<T: Plain>(
+    panels: usize,
+    size: usize,
+    small: bool,
+    fill: impl Fn(usize, &mut [T]) + Sync,
+) -> Buffer {
+    let mut buffer = Buffer::zeroed::<T>(panels * size);
+    if size > 0 {
+        let all = &mut buffer.slice_mut::<T>()[..panels * size];
+        if small || rayon::current_num_threads() == 1 {
+            all.chunks_exact_mut(size).enumerate().for_each(|(at, to)| fill(at, to));
+        } else {
+            all.par_chunks_exact_mut(size).enumerate().for_each(|(at, to)| fill(at, to));
+        }
     }
-    panels
+    buffer
 }

@@ -1,6 +1,6 @@
 //! The split of a product over the threads of the current pool.
 
-use rayon::prelude::*;
+use crate::share;
 use std::ops::Range;
 
 /// Tasks for each thread: more than one, so that a thread that was held up does not hold up all.
@@ -9,7 +9,7 @@ const TASKS_PER_THREAD: usize = 3;
 /// Calls `f` with rectangles of rows and panels that cover `0..m` and `0..panels` once.
 ///
 /// Rows are split in multiples of `unit` and in tasks of at most `most` rows; panels are split where there are too few
-/// rows to go round. A product of fewer than `small` multiplications stays on the calling thread.
+/// rows to go round. What is `small` stays on the calling thread.
 pub(super) fn for_each(
     m: usize,
     panels: usize,
@@ -31,7 +31,7 @@ pub(super) fn for_each(
     let (rows, row_tasks) = if row_tasks >= threads { (rows, row_tasks) } else { (most, m.div_ceil(most)) };
     let columns = if row_tasks >= threads { panels } else { panels.div_ceil(threads.div_ceil(row_tasks)) };
     let column_tasks = panels.div_ceil(columns);
-    (0..row_tasks * column_tasks).into_par_iter().with_max_len(1).for_each(|task| {
+    share::jobs(row_tasks * column_tasks, usize::MAX, |task| {
         let (r, c) = (task / column_tasks * rows, task % column_tasks * columns);
         f(r..m.min(r + rows), c..panels.min(c + columns));
     });

@@ -1,7 +1,7 @@
 //! A rectangle of a product on tiles, with the vector units at work between the steps.
 
 use super::amx::{Kind, Tiles};
-use super::buffer;
+use super::buffer::Scratch;
 use super::epilogue::{self, Apply, Finish, Place, Tile};
 use super::quantise::{self, Scales};
 use super::tile::{BLOCK, Operand, Side, TILE};
@@ -73,58 +73,57 @@ impl Sweep<'_> {
         let (size, steps) = (kind.block(k), k.div_ceil(kind.depth()));
         let runs = size.div_ceil(RUN).max(1);
         let resident = (RESIDENT / size.max(1)).clamp(1, columns.len());
-        buffer::with_scratch(|scratch| {
-            let sums_of = BLOCK * BLOCK;
-            let scratch = scratch.at_least::<f32>(resident.max(2) * sums_of + size / 4 + BLOCK);
-            let (sums, rest) = scratch.split_at_mut(resident.max(2) * sums_of);
-            let (left, row_scales) = rest.split_at_mut(size / 4);
-            // SAFETY: bytes are bytes.
-            let left = unsafe { std::slice::from_raw_parts_mut(left.as_mut_ptr().cast::<u8>(), size) };
-            for first in columns.clone().step_by(resident) {
-                let panels = first..columns.end.min(first + resident);
-                for row in rows.clone().step_by(BLOCK) {
-                    let height = BLOCK.min(rows.end - row);
-                    let two = height > 16;
-                    convert(weights, &x[row * k..(row + height) * k], height, left, row_scales);
-                    let mut pending: Option<Tile<BLOCK>> = None;
-                    for run in 0..runs {
-                        let (from, to) = (run * steps / runs, (run + 1) * steps / runs);
-                        for panel in panels.clone() {
-                            // SAFETY: `sums` has a block for each panel, `left` and `blocks` have all steps.
-                            unsafe {
-                                let sums = sums.as_mut_ptr().add((panel - first) * sums_of);
-                                if run == 0 {
-                                    tiles.zero(two);
-                                } else {
-                                    tiles.load(two, sums.cast(), 4 * BLOCK);
-                                }
-                                let b = blocks.as_ptr().add(panel * size);
-                                for step in from..to {
-                                    let at = step * kind.step();
-                                    tiles.step(kind, two, left.as_ptr().add(at), b.add(at));
-                                    if let Some(tile) = &mut pending {
-                                        tile.rows::<L, A>(l, BLOCK.div_ceil(to - from));
-                                    }
-                                }
+        let mut scratch = Scratch::take();
+        let sums_of = BLOCK * BLOCK;
+        let scratch = scratch.at_least::<f32>(resident.max(2) * sums_of + size / 4 + BLOCK);
+        let (sums, rest) = scratch.split_at_mut(resident.max(2) * sums_of);
+        let (left, row_scales) = rest.split_at_mut(size / 4);
+        // SAFETY: bytes are bytes.
+        let left = unsafe { std::slice::from_raw_parts_mut(left.as_mut_ptr().cast::<u8>(), size) };
+        for first in columns.clone().step_by(resident) {
+            let panels = first..columns.end.min(first + resident);
+            for row in rows.clone().step_by(BLOCK) {
+                let height = BLOCK.min(rows.end - row);
+                let two = height > 16;
+                convert(weights, &x[row * k..(row + height) * k], height, left, row_scales);
+                let mut pending: Option<Tile<BLOCK>> = None;
+                for run in 0..runs {
+                    let (from, to) = (run * steps / runs, (run + 1) * steps / runs);
+                    for panel in panels.clone() {
+                        // SAFETY: `sums` has a block for each panel, `left` and `blocks` have all steps.
+                        unsafe {
+                            let sums = sums.as_mut_ptr().add((panel - first) * sums_of);
+                            if run == 0 {
+                                tiles.zero(two);
+                            } else {
+                                tiles.load(two, sums.cast(), 4 * BLOCK);
+                            }
+                            let b = blocks.as_ptr().add(panel * size);
+                            for step in from..to {
+                                let at = step * kind.step();
+                                tiles.step(kind, two, left.as_ptr().add(at), b.add(at));
                                 if let Some(tile) = &mut pending {
-                                    tile.rows::<L, A>(l, BLOCK);
+                                    tile.rows::<L, A>(l, BLOCK.div_ceil(to - from));
                                 }
-                                tiles.store(two, sums.cast(), 4 * BLOCK);
-                                let place = Place { row, rows: height, column: panel * BLOCK };
-                                pending = (run + 1 == runs).then(|| {
-                                    let scales = scales.map(|s| (row_scales.as_ptr(), &s.scale[..]));
-                                    finish.at(place, sums, scales)
-                                });
+                            }
+                            if let Some(tile) = &mut pending {
+                                tile.rows::<L, A>(l, BLOCK);
+                            }
+                            tiles.store(two, sums.cast(), 4 * BLOCK);
+                            let place = Place { row, rows: height, column: panel * BLOCK };
+                            if run + 1 == runs {
+                                let scales = scales.map(|s| (row_scales.as_ptr(), &s.scale[..]));
+                                pending = Some(finish.at(place, sums, scales));
                             }
                         }
                     }
-                    if let Some(mut tile) = pending {
-                        // SAFETY: the caller's rectangle contains the tile.
-                        unsafe { tile.rows::<L, A>(l, BLOCK) };
-                    }
+                }
+                if let Some(mut tile) = pending {
+                    // SAFETY: the caller's rectangle contains the tile.
+                    unsafe { tile.rows::<L, A>(l, BLOCK) };
                 }
             }
-        });
+        }
     }
 }
 

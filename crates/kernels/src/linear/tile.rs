@@ -144,7 +144,7 @@ fn write(tile: &[__m512i; 16], to: &mut [u8]) {
 /// The machine has AVX-512 F.
 #[target_feature(enable = "avx512f")]
 pub(super) unsafe fn pack_bytes(codes: &[i8], count: usize, depth: usize, block: usize, to: &mut [u8]) {
-    assert!(codes.len() == count * depth && depth % 64 == 0);
+    assert!(codes.len() == count * depth && depth.is_multiple_of(64));
     for (step, to) in to.chunks_exact_mut(2 * TILE).take(depth / 64).enumerate() {
         for half in 0..2 {
             let mut tile = [_mm512_setzero_si512(); 16];

@@ -42,9 +42,16 @@ impl<S: Load> Micro<WIDTH> for Float<S> {
     const ISA: Isa = Isa::Avx2;
     const GROUP: usize = 1;
 
-    unsafe fn run(rows: usize, a: *const f32, a_stride: usize, b: *const S, groups: usize, c: *mut f32) {
+    unsafe fn run(
+        rows: usize,
+        a: *const f32,
+        apart: (usize, usize),
+        b: *const S,
+        groups: usize,
+        c: *mut f32,
+    ) {
         // SAFETY: passed on to the caller.
-        unsafe { super::by_rows!(rows, float::<S>, (a, a_stride, b, groups, c), [1 2 3 4 5 6]) }
+        unsafe { super::by_rows!(rows, float::<S>, (a, apart, b, groups, c), [1 2 3 4 5 6]) }
     }
 }
 
@@ -53,7 +60,7 @@ impl<S: Load> Micro<WIDTH> for Float<S> {
 #[target_feature(enable = "avx2,fma")]
 unsafe fn float<const R: usize, S: Load>(
     a: *const f32,
-    a_stride: usize,
+    apart: (usize, usize),
     b: *const S,
     groups: usize,
     c: *mut f32,
@@ -65,7 +72,7 @@ unsafe fn float<const R: usize, S: Load>(
             let b0 = S::load(b.add(p * WIDTH));
             let b1 = S::load(b.add(p * WIDTH + 8));
             for r in 0..R {
-                let a = _mm256_set1_ps(*a.add(r * a_stride + p));
+                let a = _mm256_set1_ps(*a.add(r * apart.0 + p * apart.1));
                 sums[r][0] = _mm256_fmadd_ps(a, b0, sums[r][0]);
                 sums[r][1] = _mm256_fmadd_ps(a, b1, sums[r][1]);
             }
@@ -91,16 +98,29 @@ impl Micro<WIDTH> for Whole {
     const ISA: Isa = Isa::Avx2;
     const GROUP: usize = 2;
 
-    unsafe fn run(rows: usize, a: *const i16, a_stride: usize, b: *const i8, groups: usize, c: *mut i32) {
+    unsafe fn run(
+        rows: usize,
+        a: *const i16,
+        apart: (usize, usize),
+        b: *const i8,
+        groups: usize,
+        c: *mut i32,
+    ) {
         // SAFETY: passed on to the caller.
-        unsafe { super::by_rows!(rows, whole, (a, a_stride, b, groups, c), [1 2 3 4 5 6]) }
+        unsafe { super::by_rows!(rows, whole, (a, apart, b, groups, c), [1 2 3 4 5 6]) }
     }
 }
 
 /// # Safety
 /// As [`Micro::run`].
 #[target_feature(enable = "avx2,fma")]
-unsafe fn whole<const R: usize>(a: *const i16, a_stride: usize, b: *const i8, groups: usize, c: *mut i32) {
+unsafe fn whole<const R: usize>(
+    a: *const i16,
+    apart: (usize, usize),
+    b: *const i8,
+    groups: usize,
+    c: *mut i32,
+) {
     let mut sums = [[_mm256_setzero_si256(); 2]; R];
     for p in 0..groups {
         // SAFETY: the caller's operands have `2·groups` numbers a row and `WIDTH` columns.
@@ -108,7 +128,7 @@ unsafe fn whole<const R: usize>(a: *const i16, a_stride: usize, b: *const i8, gr
             let b0 = _mm256_cvtepi8_epi16(_mm_loadu_si128(b.add(p * 2 * WIDTH).cast()));
             let b1 = _mm256_cvtepi8_epi16(_mm_loadu_si128(b.add(p * 2 * WIDTH + 16).cast()));
             for r in 0..R {
-                let pair = a.add(r * a_stride + 2 * p).cast::<i32>().read_unaligned();
+                let pair = a.add(r * apart.0 + p * apart.1).cast::<i32>().read_unaligned();
                 let a = _mm256_set1_epi32(pair);
                 sums[r][0] = _mm256_add_epi32(sums[r][0], _mm256_madd_epi16(a, b0));
                 sums[r][1] = _mm256_add_epi32(sums[r][1], _mm256_madd_epi16(a, b1));

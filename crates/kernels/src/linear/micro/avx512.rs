@@ -42,13 +42,20 @@ impl<S: Load> Micro<WIDTH> for Float<S> {
     const ISA: Isa = Isa::Avx512;
     const GROUP: usize = 1;
 
-    unsafe fn run(rows: usize, a: *const f32, a_stride: usize, b: *const S, groups: usize, c: *mut f32) {
+    unsafe fn run(
+        rows: usize,
+        a: *const f32,
+        apart: (usize, usize),
+        b: *const S,
+        groups: usize,
+        c: *mut f32,
+    ) {
         // SAFETY: passed on to the caller.
         unsafe {
             super::by_rows!(
                 rows,
                 float::<S>,
-                (a, a_stride, b, groups, c),
+                (a, apart, b, groups, c),
                 [1 2 3 4 5 6 7 8 9 10 11 12 13 14]
             )
         }
@@ -60,7 +67,7 @@ impl<S: Load> Micro<WIDTH> for Float<S> {
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
 unsafe fn float<const R: usize, S: Load>(
     a: *const f32,
-    a_stride: usize,
+    apart: (usize, usize),
     b: *const S,
     groups: usize,
     c: *mut f32,
@@ -72,7 +79,7 @@ unsafe fn float<const R: usize, S: Load>(
             let b0 = S::load(b.add(p * WIDTH));
             let b1 = S::load(b.add(p * WIDTH + 16));
             for r in 0..R {
-                let a = _mm512_set1_ps(*a.add(r * a_stride + p));
+                let a = _mm512_set1_ps(*a.add(r * apart.0 + p * apart.1));
                 sums[r][0] = _mm512_fmadd_ps(a, b0, sums[r][0]);
                 sums[r][1] = _mm512_fmadd_ps(a, b1, sums[r][1]);
             }
@@ -99,13 +106,20 @@ impl Micro<WIDTH> for Whole {
     const ISA: Isa = Isa::Avx512;
     const GROUP: usize = 4;
 
-    unsafe fn run(rows: usize, a: *const u8, a_stride: usize, b: *const i8, groups: usize, c: *mut i32) {
+    unsafe fn run(
+        rows: usize,
+        a: *const u8,
+        apart: (usize, usize),
+        b: *const i8,
+        groups: usize,
+        c: *mut i32,
+    ) {
         // SAFETY: passed on to the caller.
         unsafe {
             super::by_rows!(
                 rows,
                 whole,
-                (a, a_stride, b, groups, c),
+                (a, apart, b, groups, c),
                 [1 2 3 4 5 6 7 8 9 10 11 12 13 14]
             )
         }
@@ -124,7 +138,13 @@ impl Micro<WIDTH> for Whole {
 /// # Safety
 /// As [`Micro::run`].
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")]
-unsafe fn whole<const R: usize>(a: *const u8, a_stride: usize, b: *const i8, groups: usize, c: *mut i32) {
+unsafe fn whole<const R: usize>(
+    a: *const u8,
+    apart: (usize, usize),
+    b: *const i8,
+    groups: usize,
+    c: *mut i32,
+) {
     let mut sums = [[_mm512_setzero_si512(); 2]; R];
     for p in 0..groups {
         // SAFETY: the caller's operands have `4·groups` numbers a row and `WIDTH` columns.
@@ -132,7 +152,7 @@ unsafe fn whole<const R: usize>(a: *const u8, a_stride: usize, b: *const i8, gro
             let b0 = _mm512_loadu_si512(b.add(p * 4 * WIDTH).cast());
             let b1 = _mm512_loadu_si512(b.add(p * 4 * WIDTH + 64).cast());
             for r in 0..R {
-                let a = _mm512_set1_epi32(a.add(r * a_stride + 4 * p).cast::<i32>().read_unaligned());
+                let a = _mm512_set1_epi32(a.add(r * apart.0 + p * apart.1).cast::<i32>().read_unaligned());
                 sums[r][0] = _mm512_dpbusd_epi32(sums[r][0], a, b0);
                 sums[r][1] = _mm512_dpbusd_epi32(sums[r][1], a, b1);
             }

@@ -15,9 +15,16 @@ impl<S: Stored> Micro<WIDTH> for Float<S> {
     const ISA: Isa = Isa::Portable;
     const GROUP: usize = 1;
 
-    unsafe fn run(rows: usize, a: *const f32, a_stride: usize, b: *const S, groups: usize, c: *mut f32) {
+    unsafe fn run(
+        rows: usize,
+        a: *const f32,
+        apart: (usize, usize),
+        b: *const S,
+        groups: usize,
+        c: *mut f32,
+    ) {
         // SAFETY: passed on to the caller.
-        unsafe { super::by_rows!(rows, float::<S>, (a, a_stride, b, groups, c), [1 2 3 4]) }
+        unsafe { super::by_rows!(rows, float::<S>, (a, apart, b, groups, c), [1 2 3 4]) }
     }
 }
 
@@ -25,7 +32,7 @@ impl<S: Stored> Micro<WIDTH> for Float<S> {
 /// As [`Micro::run`].
 unsafe fn float<const R: usize, S: Stored>(
     a: *const f32,
-    a_stride: usize,
+    apart: (usize, usize),
     b: *const S,
     groups: usize,
     c: *mut f32,
@@ -36,7 +43,7 @@ unsafe fn float<const R: usize, S: Stored>(
         unsafe {
             let b = *b.add(p * WIDTH).cast::<[S; WIDTH]>();
             for r in 0..R {
-                let a = *a.add(r * a_stride + p);
+                let a = *a.add(r * apart.0 + p * apart.1);
                 for j in 0..WIDTH {
                     sums[r][j] += a * b[j].wide();
                 }
@@ -58,22 +65,35 @@ impl Micro<WIDTH> for Whole {
     const ISA: Isa = Isa::Portable;
     const GROUP: usize = 2;
 
-    unsafe fn run(rows: usize, a: *const i16, a_stride: usize, b: *const i8, groups: usize, c: *mut i32) {
+    unsafe fn run(
+        rows: usize,
+        a: *const i16,
+        apart: (usize, usize),
+        b: *const i8,
+        groups: usize,
+        c: *mut i32,
+    ) {
         // SAFETY: passed on to the caller.
-        unsafe { super::by_rows!(rows, whole, (a, a_stride, b, groups, c), [1 2 3 4]) }
+        unsafe { super::by_rows!(rows, whole, (a, apart, b, groups, c), [1 2 3 4]) }
     }
 }
 
 /// # Safety
 /// As [`Micro::run`].
-unsafe fn whole<const R: usize>(a: *const i16, a_stride: usize, b: *const i8, groups: usize, c: *mut i32) {
+unsafe fn whole<const R: usize>(
+    a: *const i16,
+    apart: (usize, usize),
+    b: *const i8,
+    groups: usize,
+    c: *mut i32,
+) {
     let mut sums = [[0i32; WIDTH]; R];
     for p in 0..groups {
         // SAFETY: the caller's operands have `2·groups` numbers a row and `WIDTH` columns.
         unsafe {
             let b = *b.add(p * 2 * WIDTH).cast::<[[i8; 2]; WIDTH]>();
             for r in 0..R {
-                let a = *a.add(r * a_stride + 2 * p).cast::<[i16; 2]>();
+                let a = *a.add(r * apart.0 + p * apart.1).cast::<[i16; 2]>();
                 for j in 0..WIDTH {
                     sums[r][j] += i32::from(a[0]) * i32::from(b[j][0]) + i32::from(a[1]) * i32::from(b[j][1]);
                 }
