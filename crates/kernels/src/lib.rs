@@ -18,6 +18,7 @@ mod oracle;
 pub mod panel;
 pub mod pool;
 mod real;
+pub mod scan;
 mod share;
 pub mod softmax;
 pub mod vector;
