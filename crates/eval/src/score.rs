@@ -1,6 +1,6 @@
 use std::borrow::Cow;
 
-use parallax_kernels::exact::{dot, on_grid, power_of_two, product_error, square_on_grid, squared_distance};
+use parallax_kernels::exact::{dot, on_grid, power_of_two, square_on_grid, squared_distance};
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -39,8 +39,6 @@ pub(crate) struct Rows<'a> {
     pub(crate) dim: usize,
     /// ‖x‖ of each (prepared) row.
     pub(crate) norms: Vec<f64>,
-    /// ‖x‖² in 32 bits, for Euclidean tiles.
-    pub(crate) squares: Vec<f32>,
 }
 
 impl<'a> Rows<'a> {
@@ -64,11 +62,7 @@ impl<'a> Rows<'a> {
             }
             _ => (Cow::Borrowed(values), values.par_chunks(dim).map(norm).collect::<Vec<f64>>()),
         };
-        let squares = match similarity {
-            Similarity::Euclidean => norms.iter().map(|n| (n * n) as f32).collect(),
-            _ => Vec::new(),
-        };
-        Rows { values, dim, norms, squares }
+        Rows { values, dim, norms }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -91,21 +85,21 @@ pub(crate) fn score(similarity: Similarity, a: &Rows, i: usize, b: &Rows, j: usi
     }
 }
 
-/// How far the 32-bit tile value of a query of norm `x` against rows of norms up to `y` can be from [`score`].
-///
-/// [`product_error`], and the step of the grid. Infinite where 32 bits could overflow: then nothing is decided by a tile.
-pub(crate) fn uncertainty(similarity: Similarity, dim: usize, x: f64, y: f64) -> f64 {
-    const U: f64 = 1.0 / (1u64 << 24) as f64;
-    let (reach, grid) = match similarity {
-        Similarity::Cosine => (x * y, (1.0 + x * y) * U / 1024.0),
-        Similarity::Dot => (x * y, x * y * U / 1024.0),
-        Similarity::Euclidean => (2.0 * x * y + y * y, (x + y) * (x + y) * U / 1024.0),
-    };
-    product_error(dim, x, y, reach) + grid
+/// How far [`score`], for norms `x` and up to `y`, can be from the number that it rounds to its grid.
+pub(crate) fn grid(similarity: Similarity, x: f64, y: f64) -> f64 {
+    const STEP: f64 = 1.0 / (1u64 << 34) as f64;
+    STEP * match similarity {
+        Similarity::Cosine => 1.0 + x * y,
+        Similarity::Dot => x * y,
+        Similarity::Euclidean => (x + y) * (x + y),
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use parallax_kernels::isa;
+    use parallax_kernels::scan::{self, Form, Hit, Metric, Queries, Scratch, Sink, Tile};
+
     use super::*;
 
     #[test]
@@ -156,27 +150,44 @@ mod tests {
         ] {
             let values: Vec<f32> = (0..n * d).map(|i| (key.normal(i as u64) + shift) as f32).collect();
             let rows = Rows::new(&values, d, similarity);
-            let mut tile = vec![0.0f32; n * n];
-            parallax_kernels::gemm::nt(n, n, d, &rows.values, &rows.values, 0.0, &mut tile);
-            let mut widest = 0.0f64;
-            for i in 0..n {
-                for j in 0..n {
-                    let approximate = match similarity {
-                        Similarity::Euclidean => {
-                            let x = rows.norms[i];
-                            f64::from(2.0 * tile[i * n + j] - rows.squares[j]) - x * x
-                        }
-                        _ => f64::from(tile[i * n + j]),
-                    };
-                    let bound = uncertainty(similarity, d, rows.norms[i], rows.norms[j]);
-                    let error = (approximate - score(similarity, &rows, i, &rows, j)).abs();
-                    widest = widest.max(error / bound);
-                }
-            }
+            let metric =
+                if similarity == Similarity::Euclidean { Metric::Euclidean } else { Metric::Dot };
+            let centre = scan::centre(&rows.values, d);
+            let form = Form::fastest(isa::current());
+            let mut tile = Tile::new(form, metric, d);
+            tile.fill(&rows.values, &centre);
+            let reach = rows.norms.iter().copied().fold(0.0, f64::max);
+            let mut widest = Widest { similarity, rows: &rows, reach, widest: 0.0 };
+            Queries::new(form, metric, &rows.values, d, &centre).scan(
+                &tile,
+                &rows.values,
+                &mut Scratch::default(),
+                &mut widest,
+            );
+            let widest = widest.widest;
             assert!(
                 widest < 1.0 && widest > 0.001,
                 "{similarity:?} shifted by {shift}: {widest} of the bound"
             );
+        }
+    }
+
+    struct Widest<'a> {
+        similarity: Similarity,
+        rows: &'a Rows<'a>,
+        reach: f64,
+        widest: f64,
+    }
+
+    impl Sink for Widest<'_> {
+        fn floor(&mut self, _: usize) -> f64 {
+            f64::NEG_INFINITY
+        }
+
+        fn hit(&mut self, hit: Hit) {
+            let exact = score(self.similarity, self.rows, hit.query, self.rows, hit.row);
+            let bound = hit.error + grid(self.similarity, self.rows.norms[hit.query], self.reach);
+            self.widest = self.widest.max((hit.score - exact).abs() / bound);
         }
     }
 }

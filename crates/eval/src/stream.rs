@@ -1,23 +1,25 @@
 //! Where the relevant items stand, by counting, without a list of neighbours.
 //!
 //! The scores of a query's `R` relevant items are computed first and sorted: they are thresholds. The gallery then
-//! streams past in tiles of one matrix product each, and every other item only adds one to the count of the
-//! thresholds it lies above or equals. That is exact for every measure of binary relevance, at any depth, and holds
-//! whole tie groups however large, in memory that grows with `R` and not with the gallery.
+//! streams past in tiles ([`parallax_kernels::scan`]), and every other item only adds one to the count of the thresholds
+//! it lies above or equals. That is exact for every measure of binary relevance, at any depth, and holds whole tie groups
+//! however large, in memory that grows with `R` and not with the gallery.
 //!
 //! Thresholds that have `k` items before them already, where no measure looks below rank `k`, are let go. The lowest
-//! that is left is a floor, and most of a tile is refused by one comparison with it.
+//! that is left is a floor, and nearly all of a tile is refused by comparison with it.
 //!
-//! A tile is computed in 32 bits by whatever order of summation its shape makes fast, so its values only serve to
-//! decide what is clear: an item closer to a threshold than the error bound of the product is scored again in 64 bits
-//! (`score::score`). The counts are thus those of the 64-bit scores for every tile size and row order.
+//! A tile is computed in the fastest arithmetic there is, so its values only serve to decide what is clear: an item
+//! closer to a threshold than the error bound of the product is scored again in 64 bits (`score::score`). The counts are
+//! thus those of the 64-bit scores for every instruction set, tile size and row order. Where bf16 leaves too much
+//! undecided, a block of queries goes on with rows in two parts, whose bound is a hundred times smaller.
 
 use std::ops::Range;
 
-use parallax_kernels::gemm;
+use parallax_kernels::isa;
+use parallax_kernels::scan::{self, Form, Hit, Metric, Queries, Scratch, Sink, Tile};
 use rayon::prelude::*;
 
-use crate::score::{Rows, score, uncertainty};
+use crate::score::{Rows, grid, score};
 use crate::{Measure, Ranking, Similarity, TieGroup};
 
 /// Gallery rows grouped by label.
@@ -129,29 +131,68 @@ impl Stream<'_> {
 
     /// Calls `each` with the ranking of every query in `kept`, in parallel, and returns the answers in order.
     pub(crate) fn rankings<T: Send>(&self, kept: &[usize], each: impl Fn(Ranking) -> T + Sync) -> Vec<T> {
-        let tiles: Vec<Vec<T>> =
-            kept.par_chunks(self.query_tile).map(|tile| self.tile(tile, &each)).collect();
-        tiles.into_iter().flatten().collect()
+        let form = Form::fastest(isa::current());
+        let dim = self.gallery.dim;
+        let centre = scan::centre(&self.gallery.values, dim);
+        let tiles: Vec<Tile> = (0..self.gallery.len().div_ceil(self.gallery_tile))
+            .into_par_iter()
+            .map(|tile| {
+                let mut ready = Tile::new(form, self.metric(), dim);
+                ready.fill(self.part(tile), &centre);
+                ready
+            })
+            .collect();
+        let gallery = Gallery { form, centre, tiles };
+        let blocks: Vec<Vec<T>> = kept
+            .par_chunks(self.query_tile)
+            .with_max_len(1)
+            .map(|block| self.block(&gallery, block, &each))
+            .collect();
+        blocks.into_iter().flatten().collect()
     }
 
-    fn tile<T>(&self, kept: &[usize], each: &impl Fn(Ranking) -> T) -> Vec<T> {
+    fn metric(&self) -> Metric {
+        match self.similarity {
+            Similarity::Cosine | Similarity::Dot => Metric::Dot,
+            Similarity::Euclidean => Metric::Euclidean,
+        }
+    }
+
+    /// The gallery rows of a tile as they are.
+    fn part(&self, tile: usize) -> &[f32] {
+        let (start, dim) = (tile * self.gallery_tile, self.gallery.dim);
+        &self.gallery.values[start * dim..(start + self.gallery_tile).min(self.gallery.len()) * dim]
+    }
+
+    fn block<T>(&self, gallery: &Gallery, kept: &[usize], each: &impl Fn(Ranking) -> T) -> Vec<T> {
         let dim = self.queries.dim;
-        let mut block = Vec::with_capacity(kept.len() * dim);
-        kept.iter().for_each(|&query| block.extend_from_slice(self.queries.row(query)));
-        let mut pending: Vec<Pending> = kept.iter().map(|&query| self.pending(query)).collect();
-        let mut scores = vec![0.0f32; kept.len() * self.gallery_tile.min(self.gallery.len())];
-        for start in (0..self.gallery.len()).step_by(self.gallery_tile) {
-            let columns = start..(start + self.gallery_tile).min(self.gallery.len());
-            let wide = columns.len();
-            let part = &self.gallery.values[columns.start * dim..columns.end * dim];
-            let scores = &mut scores[..kept.len() * wide];
-            gemm::nt(kept.len(), wide, dim, &block, part, 0.0, scores);
-            let reach = self.gallery.norms[columns.clone()].iter().copied().fold(0.0, f64::max);
-            for (row, pending) in scores.chunks_exact_mut(wide).zip(&mut pending) {
-                self.count(pending, row, columns.start, reach);
+        let mut values = Vec::with_capacity(kept.len() * dim);
+        kept.iter().for_each(|&query| values.extend_from_slice(self.queries.row(query)));
+        let pending: Vec<Pending> = kept.iter().map(|&query| self.pending(query)).collect();
+        let mut counts = Counts { stream: self, pending, start: 0, reach: 0.0, rescored: 0 };
+        let ready = |form| Queries::new(form, self.metric(), &values, dim, &gallery.centre);
+        let mut queries = ready(gallery.form);
+        let mut closer = Tile::new(Form::Single, self.metric(), dim);
+        let mut scratch = Scratch::default();
+        for (at, tile) in gallery.tiles.iter().enumerate() {
+            let part = self.part(at);
+            counts.start = at * self.gallery_tile;
+            counts.reach =
+                self.gallery.norms[counts.start..counts.start + tile.len()].iter().copied().fold(0.0, f64::max);
+            // Scoring a pair again costs as much as some 64 products in three parts.
+            let pairs = (counts.start * kept.len()) as u64;
+            if queries.form() == Form::Half && counts.rescored * 64 > pairs && at > 0 {
+                queries = ready(Form::Split);
+                closer = Tile::new(Form::Split, self.metric(), dim);
+            }
+            if queries.form() == gallery.form {
+                queries.scan(tile, part, &mut scratch, &mut counts);
+            } else {
+                closer.fill(part, &gallery.centre);
+                queries.scan(&closer, part, &mut scratch, &mut counts);
             }
         }
-        pending.iter().map(|p| each(Ranking::new(p.groups(), p.relevant))).collect()
+        counts.pending.iter().map(|p| each(Ranking::new(p.groups(), p.relevant))).collect()
     }
 
     fn pending(&self, query: usize) -> Pending {
@@ -187,57 +228,61 @@ impl Stream<'_> {
         pending.prune();
         pending
     }
+}
 
-    /// Adds one query's scores against the gallery rows from `start` to its counts.
-    fn count(&self, pending: &mut Pending, row: &mut [f32], start: usize, reach: f64) {
-        if pending.open == 0 {
+/// The gallery made ready for scans.
+struct Gallery {
+    form: Form,
+    centre: Vec<f32>,
+    tiles: Vec<Tile>,
+}
+
+/// What a tile has to say to a block of queries.
+struct Counts<'a> {
+    stream: &'a Stream<'a>,
+    pending: Vec<Pending>,
+    /// The first gallery row of the tile, and the largest norm in it.
+    start: usize,
+    reach: f64,
+    /// Pairs that were scored again.
+    rescored: u64,
+}
+
+impl Sink for Counts<'_> {
+    fn floor(&mut self, query: usize) -> f64 {
+        let pending = &mut self.pending[query];
+        pending.prune();
+        let norm = self.stream.queries.norms[pending.query];
+        match pending.thresholds[..pending.open].last() {
+            Some(lowest) => lowest - grid(self.stream.similarity, norm, self.reach),
+            None => f64::INFINITY,
+        }
+    }
+
+    fn hit(&mut self, hit: Hit) {
+        let (stream, pending, row) = (self.stream, &mut self.pending[hit.query], self.start + hit.row);
+        let query = pending.query;
+        if stream.gallery_labels[row] == stream.query_labels[query] {
             return;
         }
-        let query = pending.query;
-        let norm = self.queries.norms[query];
-        let doubt = uncertainty(self.similarity, self.queries.dim, norm, reach);
-        // A Euclidean tile holds 2x·y − ‖y‖², which is ‖x‖² above the score.
-        let lift = match self.similarity {
-            Similarity::Euclidean => {
-                let squares = &self.gallery.squares[start..start + row.len()];
-                row.iter_mut().zip(squares).for_each(|(value, square)| *value = 2.0 * *value - square);
-                norm * norm
-            }
-            _ => 0.0,
-        };
-        let floor = ((pending.thresholds[pending.open - 1] + lift - doubt) as f32).next_down();
-        let label = self.query_labels[query];
-        let labels = &self.gallery_labels[start..start + row.len()];
-        for (chunk, values) in row.chunks(16).enumerate() {
-            // `!(v < floor)` and not `v >= floor`: what overflowed to NaN must be looked at.
-            #[expect(clippy::neg_cmp_op_on_partial_ord)]
-            if !values.iter().fold(false, |any, &value| any | !(value < floor)) {
-                continue;
-            }
-            for (place, &value) in values.iter().enumerate() {
-                let place = chunk * 16 + place;
-                if value < floor || labels[place] == label {
-                    continue;
-                }
-                pending.fresh += 1;
-                let value = f64::from(value) - lift;
-                let open = &pending.thresholds[..pending.open];
-                let mut at = open.partition_point(|&threshold| threshold > value + doubt);
-                if at < open.len() {
-                    if open[at] < value - doubt {
-                        pending.above[at] += 1;
-                        continue;
-                    }
-                    let exact = score(self.similarity, self.queries, query, self.gallery, start + place);
-                    at = open.partition_point(|&threshold| threshold > exact);
-                    if at < open.len() {
-                        let tie = open[at] == exact;
-                        pending.tied[at] += u32::from(tie);
-                        pending.above[at] += u32::from(!tie);
-                    }
-                }
-            }
+        pending.fresh += 1;
+        let open = &pending.thresholds[..pending.open];
+        let doubt = hit.error + grid(stream.similarity, stream.queries.norms[query], self.reach);
+        let at = open.partition_point(|&threshold| threshold > hit.score + doubt);
+        if at == open.len() {
+            return;
         }
-        pending.prune();
+        if open[at] < hit.score - doubt {
+            pending.above[at] += 1;
+            return;
+        }
+        self.rescored += 1;
+        let exact = score(stream.similarity, stream.queries, query, stream.gallery, row);
+        let at = open.partition_point(|&threshold| threshold > exact);
+        if at < open.len() {
+            let tie = open[at] == exact;
+            pending.tied[at] += u32::from(tie);
+            pending.above[at] += u32::from(!tie);
+        }
     }
 }

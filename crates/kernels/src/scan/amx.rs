@@ -1,7 +1,7 @@
 //! Blocks of products on tile registers: 32 gallery rows by 32 queries, which four accumulators hold.
 //!
-//! Rows come as they lie in memory, 16 rows of one cache line to a register. Queries come in panels of 16: of each run of
-//! 64 bytes of the 16 queries, 16 lines with four bytes of every query. Each line that is loaded serves two products, so a
+//! Rows come in groups of 16, one cache line of each row to a register. Queries come in panels of 16: of each run of
+//! 64 bytes of the 16 queries, 16 lines with four bytes of every query. Both are read from one end to the other. Each line that is loaded serves two products, so a
 //! step of four loads feeds four products of 16 cycles.
 
 use std::arch::asm;
@@ -50,23 +50,23 @@ pub(super) enum Product {
 }
 
 macro_rules! block {
-    ($instruction:literal, $rows:expr, $stride:expr, $panels:expr, $panel:expr, $steps:expr, $out:expr) => {
+    ($instruction:literal, $rows:expr, $panels:expr, $panel:expr, $steps:expr, $out:expr) => {
         asm!(
             "tilezero tmm0",
             "tilezero tmm1",
             "tilezero tmm2",
             "tilezero tmm3",
             "2:",
-            "tileloadd tmm4, [{a} + {stride}]",
+            "tileloadd tmm4, [{a} + {line}]",
             "tileloadd tmm6, [{b} + {line}]",
             concat!($instruction, " tmm0, tmm4, tmm6"),
             "tileloadd tmm7, [{b2} + {line}]",
             concat!($instruction, " tmm1, tmm4, tmm7"),
-            "tileloadd tmm5, [{a2} + {stride}]",
+            "tileloadd tmm5, [{a2} + {line}]",
             concat!($instruction, " tmm2, tmm5, tmm6"),
             concat!($instruction, " tmm3, tmm5, tmm7"),
-            "add {a}, 64",
-            "add {a2}, 64",
+            "add {a}, 1024",
+            "add {a2}, 1024",
             "add {b}, 1024",
             "add {b2}, 1024",
             "dec {steps}",
@@ -76,11 +76,10 @@ macro_rules! block {
             "tilestored [{c2} + {wide}], tmm2",
             "tilestored [{c2} + {wide} + 64], tmm3",
             a = inout(reg) $rows => _,
-            a2 = inout(reg) $rows.add(16 * $stride) => _,
+            a2 = inout(reg) $rows.add($panel) => _,
             b = inout(reg) $panels => _,
             b2 = inout(reg) $panels.add($panel) => _,
             steps = inout(reg) $steps => _,
-            stride = in(reg) $stride,
             line = in(reg) 64usize,
             wide = in(reg) 128usize,
             c = in(reg) $out,
@@ -92,7 +91,7 @@ macro_rules! block {
     };
 }
 
-/// `out[32 rows, 32 queries] =` the products of 32 rows of `stride` bytes with two panels of queries.
+/// `out[32 rows, 32 queries] =` the products of two groups of 16 rows of `stride` bytes with two panels of queries.
 ///
 /// # Panics
 /// If a slice is shorter than that.
@@ -117,8 +116,8 @@ pub(super) fn product(
     // of `stride` bytes, 2·16 lines for each of `steps` steps) and written (32 rows of 128 bytes).
     unsafe {
         match product {
-            Product::Bf16 => block!("tdpbf16ps", rows, stride, panels, panel, steps, out),
-            Product::Int8 => block!("tdpbssd", rows, stride, panels, panel, steps, out),
+            Product::Bf16 => block!("tdpbf16ps", rows, panels, panel, steps, out),
+            Product::Int8 => block!("tdpbssd", rows, panels, panel, steps, out),
         }
     }
 }

@@ -21,12 +21,16 @@ pub struct Tile {
     metric: Metric,
     dim: usize,
     rows: usize,
+    /// Rounded rows one after another; where there are tile registers, in groups of 16 rows with the first line of each,
+    /// the second of each and so on, so that a register is loaded from one run of memory.
     lines: Vec<Line>,
     pub(super) scales: Vec<f32>,
     pub(super) biases: Vec<f32>,
     /// The largest of each fact but the scale.
     pub(super) reach: Facts,
+    /// Room for one row.
     moved: Vec<f32>,
+    row: Vec<Line>,
 }
 
 impl Tile {
@@ -53,6 +57,7 @@ impl Tile {
             biases: Vec::new(),
             reach: Facts::default(),
             moved: Vec::new(),
+            row: Vec::new(),
         }
     }
 
@@ -68,7 +73,8 @@ impl Tile {
         let stride = stride(self.form, dim);
         let padded = self.rows.next_multiple_of(BLOCK);
         self.lines.resize(padded * stride / 64, BLANK);
-        self.lines[self.rows * stride / 64..].fill(BLANK);
+        // The last block may have room left, where no row of earlier fillings must stay.
+        self.lines[self.rows / BLOCK * BLOCK * stride / 64..].fill(BLANK);
         self.scales.clear();
         self.scales.resize(padded, 0.0);
         self.biases.clear();
@@ -81,11 +87,20 @@ impl Tile {
         } else {
             centre
         };
-        let out = bytes_mut(&mut self.lines);
+        let steps = stride / 64;
+        let tiled = self.isa == Isa::Amx;
+        self.row.resize(steps, BLANK);
         for (at, row) in values.chunks_exact(dim).enumerate() {
-            let out = &mut out[at * stride..(at + 1) * stride];
+            let out = if tiled { &mut self.row } else { &mut self.lines[at * steps..(at + 1) * steps] };
+            let out = bytes_mut(out);
             let facts =
                 encode(self.isa, self.form, self.metric, Side::Row, row, centre, &mut self.moved, out);
+            if tiled {
+                let first = at / GROUP * GROUP * steps + at % GROUP;
+                for (step, line) in self.row.iter().enumerate() {
+                    self.lines[first + step * GROUP] = *line;
+                }
+            }
             self.scales[at] = facts.scale;
             self.biases[at] = facts.bias;
             let reach = &mut self.reach;
@@ -113,7 +128,10 @@ impl Tile {
 
     /// Bytes that a tile of so many rows holds.
     pub fn memory_bytes(form: Form, rows: usize, dim: usize) -> usize {
-        rows.next_multiple_of(BLOCK) * (stride(form, dim) + 8) + 4 * dim + size_of::<Tile>()
+        rows.next_multiple_of(BLOCK) * (stride(form, dim) + 8)
+            + 4 * dim
+            + stride(form, dim)
+            + size_of::<Tile>()
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
