@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::score::Rows;
 use crate::significance::{bootstrap_columns, mean};
-use crate::stream::{Classes, Stream};
+use crate::stream::{Classes, Stream, block_rows, ready_bytes, scratch_bytes};
 use crate::{Cutoff, Error, Measure, Ranking, Similarity};
 
 /// Labelled vectors: `values` is row-major `[n, dim]`, and `labels[i]` is the class of row `i`.
@@ -43,14 +43,14 @@ pub struct RetrievalConfig {
     pub resamples: usize,
     /// Seed of the resamples.
     pub seed: u64,
-    /// Queries in one tile; speed and memory only, no effect on any value.
+    /// The most queries in one tile; speed and memory only, no effect on any value.
     pub query_tile: usize,
     /// Gallery rows in one tile; speed and memory only, no effect on any value.
     pub gallery_tile: usize,
 }
 
 impl Default for RetrievalConfig {
-    /// `precision@1`, `r_precision`, `map@r` and `mrr` by cosine, 1,000 resamples, tiles of 128 × 1,024.
+    /// `precision@1`, `r_precision`, `map@r` and `mrr` by cosine, 1,000 resamples, tiles of 512 × 1,024.
     fn default() -> Self {
         RetrievalConfig {
             measures: vec![
@@ -62,7 +62,7 @@ impl Default for RetrievalConfig {
             similarity: Similarity::Cosine,
             resamples: 1000,
             seed: 0,
-            query_tile: 128,
+            query_tile: 512,
             gallery_tile: 1024,
         }
     }
@@ -318,18 +318,23 @@ fn summarise(
     })
 }
 
-/// An upper bound on what [`retrieval`] allocates beside its input and the fixed packing buffers of the matrix product
-/// (a few MB a thread); no term has queries × gallery in it.
+/// An upper bound on what [`retrieval`] allocates beside its input and the fixed packing buffers of a 32-bit matrix
+/// product (a few MB a thread); no term has queries × gallery in it.
 ///
-/// With `T` threads, a query tile of `A` and a gallery tile of `G` rows, `d` columns, `m` measures, `b` resamples and
-/// `R` the most relevant items of one query, for `q` queries and `g` separate references (0 for leave-one-out):
+/// With `T` threads, blocks of `A` queries (at most the query tile, 4 MB of thresholds, and a quarter of a thread's
+/// share), a gallery tile of `G` rows, `d` columns, `m` measures, `b` resamples and `R` the most relevant items of one
+/// query, for `q` queries and `g` separate references (0 for leave-one-out), `n` of them in the gallery:
 ///
 /// ```text
-/// T · (A · (4·G + 4·d + 32·R + 176) + 64·R)   score tile, query block, thresholds with their counts, one ranking
-/// + (q + g) · (4·d·[cosine] + 12) + 68·n      normalised rows and norms; label order and classes of the n gallery rows
-/// + q · (33·m + 160)                          values of each query, and sorted for the intervals and means
+/// T · (A · (16·d + 32·R + 296) + 64·R)        query block as it is and rounded, thresholds with their counts, one ranking
+/// + T · (6·d·G + 600,000)                     a tile in two parts, hits and doubtful pairs
+/// + n · (2·d + 8)                             the gallery in bf16, each row filled up to 64 bytes
+/// + (q + g) · (4·d·[cosine] + 8) + 68·n       normalised rows and norms; label order and classes of the gallery rows
+/// + q · (33·m + 240)                          values of each query, and sorted for the intervals and means
 /// + b · (24·m + 40)                           resampled means
 /// ```
+///
+/// That is with tile registers; without, the gallery is not rounded, and a thread has some 4 MB of values and hits.
 pub fn memory_bytes(
     config: &RetrievalConfig,
     queries: usize,
@@ -340,13 +345,19 @@ pub fn memory_bytes(
 ) -> usize {
     let measures = config.measures.len();
     let gallery = if references == 0 { queries } else { references };
-    let query_tile = config.query_tile.min(queries);
     let gallery_tile = config.gallery_tile.min(gallery);
+    let block = block_rows(config.query_tile, queries, most_relevant, threads).min(queries);
+    let (tiles, ready) = ready_bytes(gallery, gallery_tile, block, dim);
     let copy = if config.similarity == Similarity::Cosine { 4 * dim } else { 0 };
-    threads * (query_tile * (4 * gallery_tile + 4 * dim + 32 * most_relevant + 176) + 64 * most_relevant)
-        + (queries + references) * (copy + 12)
+    threads
+        * (block * (4 * dim + 32 * most_relevant + 200)
+            + ready
+            + scratch_bytes(gallery_tile, dim)
+            + 64 * most_relevant)
+        + tiles
+        + (queries + references) * (copy + 8)
         + gallery * 68
-        + queries * (33 * measures + 160)
+        + queries * (33 * measures + 240)
         + config.resamples * (24 * measures + 40)
 }
 

@@ -1,6 +1,6 @@
 use std::borrow::Cow;
 
-use parallax_kernels::exact::{dot, on_grid, power_of_two, square_on_grid, squared_distance};
+use parallax_kernels::exact::{dot, dots, on_grid, power_of_two, square_on_grid, squared_distances};
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -74,18 +74,31 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// The score of two rows: a function of their values alone.
-pub(crate) fn score(similarity: Similarity, a: &Rows, i: usize, b: &Rows, j: usize) -> f64 {
-    let (x, y) = (a.row(i), b.row(j));
+/// Adds the scores of pairs of rows to `out`: functions of their values alone.
+pub(crate) fn scores(
+    similarity: Similarity,
+    a: &Rows,
+    b: &Rows,
+    pairs: impl Iterator<Item = (usize, usize)> + Clone,
+    out: &mut Vec<f64>,
+) {
+    let first = out.len();
+    let rows: Vec<(&[f32], &[f32])> = pairs.clone().map(|(i, j)| (a.row(i), b.row(j))).collect();
     match similarity {
-        Similarity::Cosine => on_grid(dot(x, y), 1.0),
-        Similarity::Dot => on_grid(dot(x, y), power_of_two(a.norms[i]) * power_of_two(b.norms[j])),
-        // A sum of squares does not cancel, so its relative error is that of one rounding or two: keep 36 bits of it.
-        Similarity::Euclidean => -square_on_grid(squared_distance(x, y)) + 0.0,
+        Similarity::Cosine | Similarity::Dot => dots(&rows, out),
+        Similarity::Euclidean => squared_distances(&rows, out),
+    }
+    for (value, (i, j)) in out[first..].iter_mut().zip(pairs) {
+        *value = match similarity {
+            Similarity::Cosine => on_grid(*value, 1.0),
+            Similarity::Dot => on_grid(*value, power_of_two(a.norms[i]) * power_of_two(b.norms[j])),
+            // A sum of squares does not cancel, so its relative error is that of one rounding or two: keep 36 bits of it.
+            Similarity::Euclidean => -square_on_grid(*value) + 0.0,
+        };
     }
 }
 
-/// How far [`score`], for norms `x` and up to `y`, can be from the number that it rounds to its grid.
+/// How far one of [`scores`], for norms `x` and up to `y`, can be from the number that it rounds to its grid.
 pub(crate) fn grid(similarity: Similarity, x: f64, y: f64) -> f64 {
     const STEP: f64 = 1.0 / (1u64 << 34) as f64;
     STEP * match similarity {
@@ -101,6 +114,12 @@ mod tests {
     use parallax_kernels::scan::{self, Form, Hit, Metric, Queries, Scratch, Sink, Tile};
 
     use super::*;
+
+    fn score(similarity: Similarity, a: &Rows, i: usize, b: &Rows, j: usize) -> f64 {
+        let mut out = Vec::new();
+        scores(similarity, a, b, std::iter::once((i, j)), &mut out);
+        out[0]
+    }
 
     #[test]
     fn scaled_rows_tie_under_cosine() {
@@ -150,8 +169,7 @@ mod tests {
         ] {
             let values: Vec<f32> = (0..n * d).map(|i| (key.normal(i as u64) + shift) as f32).collect();
             let rows = Rows::new(&values, d, similarity);
-            let metric =
-                if similarity == Similarity::Euclidean { Metric::Euclidean } else { Metric::Dot };
+            let metric = if similarity == Similarity::Euclidean { Metric::Euclidean } else { Metric::Dot };
             let centre = scan::centre(&rows.values, d);
             let form = Form::fastest(isa::current());
             let mut tile = Tile::new(form, metric, d);

@@ -9,7 +9,7 @@
 //! that is left is a floor, and nearly all of a tile is refused by comparison with it.
 //!
 //! A tile is computed in the fastest arithmetic there is, so its values only serve to decide what is clear: an item
-//! closer to a threshold than the error bound of the product is scored again in 64 bits (`score::score`). The counts are
+//! closer to a threshold than the error bound of the product is scored again in 64 bits (`score::scores`). The counts are
 //! thus those of the 64-bit scores for every instruction set, tile size and row order. Where bf16 leaves too much
 //! undecided, a block of queries goes on with rows in two parts, whose bound is a hundred times smaller.
 
@@ -19,7 +19,7 @@ use parallax_kernels::isa;
 use parallax_kernels::scan::{self, Form, Hit, Metric, Queries, Scratch, Sink, Tile};
 use rayon::prelude::*;
 
-use crate::score::{Rows, grid, score};
+use crate::score::{Rows, grid, scores};
 use crate::{Measure, Ranking, Similarity, TieGroup};
 
 /// Gallery rows grouped by label.
@@ -101,6 +101,17 @@ impl Pending {
             .collect()
     }
 
+    /// Adds an item of this score.
+    fn count(&mut self, exact: f64) {
+        let open = &self.thresholds[..self.open];
+        let at = open.partition_point(|&threshold| threshold > exact);
+        if at < open.len() {
+            let tie = open[at] == exact;
+            self.tied[at] += u32::from(tie);
+            self.above[at] += u32::from(!tie);
+        }
+    }
+
     /// Lets go of thresholds that no measure can reach any more. Costs `open` steps, so it waits for as many counts.
     fn prune(&mut self) {
         if self.fresh < self.open {
@@ -121,7 +132,7 @@ impl Pending {
 
 impl Stream<'_> {
     /// The gallery rows that count as relevant for a query.
-    pub(crate) fn relevant_rows(&self, query: usize) -> impl Iterator<Item = usize> {
+    pub(crate) fn relevant_rows(&self, query: usize) -> impl Iterator<Item = usize> + Clone {
         self.classes
             .of(self.query_labels[query])
             .iter()
@@ -143,12 +154,21 @@ impl Stream<'_> {
             })
             .collect();
         let gallery = Gallery { form, centre, tiles };
-        let blocks: Vec<Vec<T>> = kept
-            .par_chunks(self.query_tile)
+        let block = block_rows(self.query_tile, kept.len(), self.most_relevant, rayon::current_num_threads());
+        // Queries of one class ask for the same rows, so they go together.
+        let mut places: Vec<u32> = (0..kept.len() as u32).collect();
+        places.sort_unstable_by_key(|&at| (self.query_labels[kept[at as usize]], at));
+        let blocks: Vec<Vec<T>> = places
+            .par_chunks(block)
             .with_max_len(1)
-            .map(|block| self.block(&gallery, block, &each))
+            .map(|places| {
+                let queries: Vec<usize> = places.iter().map(|&at| kept[at as usize]).collect();
+                self.block(&gallery, &queries, &each)
+            })
             .collect();
-        blocks.into_iter().flatten().collect()
+        let mut answers: Vec<(u32, T)> = places.into_iter().zip(blocks.into_iter().flatten()).collect();
+        answers.sort_unstable_by_key(|answer| answer.0);
+        answers.into_iter().map(|answer| answer.1).collect()
     }
 
     fn metric(&self) -> Metric {
@@ -169,19 +189,31 @@ impl Stream<'_> {
         let mut values = Vec::with_capacity(kept.len() * dim);
         kept.iter().for_each(|&query| values.extend_from_slice(self.queries.row(query)));
         let pending: Vec<Pending> = kept.iter().map(|&query| self.pending(query)).collect();
-        let mut counts = Counts { stream: self, pending, start: 0, reach: 0.0, rescored: 0 };
+        let mut counts = Counts {
+            stream: self,
+            pending,
+            start: 0,
+            reach: 0.0,
+            doubtful: Vec::new(),
+            exact: Vec::new(),
+            rescored: 0,
+        };
         let ready = |form| Queries::new(form, self.metric(), &values, dim, &gallery.centre);
         let mut queries = ready(gallery.form);
         let mut closer = Tile::new(Form::Single, self.metric(), dim);
         let mut scratch = Scratch::default();
         for (at, tile) in gallery.tiles.iter().enumerate() {
             let part = self.part(at);
+            counts.score();
             counts.start = at * self.gallery_tile;
-            counts.reach =
-                self.gallery.norms[counts.start..counts.start + tile.len()].iter().copied().fold(0.0, f64::max);
-            // Scoring a pair again costs as much as some 64 products in three parts.
-            let pairs = (counts.start * kept.len()) as u64;
-            if queries.form() == Form::Half && counts.rescored * 64 > pairs && at > 0 {
+            counts.reach = self.gallery.norms[counts.start..counts.start + tile.len()]
+                .iter()
+                .copied()
+                .fold(0.0, f64::max);
+            // Scoring a pair again costs as much as some 64 products in three parts, so no more is spent on it than these
+            // would have cost from the start.
+            let pairs = (self.gallery.len() * kept.len()) as u64;
+            if queries.form() == Form::Half && counts.rescored > pairs / 64 {
                 queries = ready(Form::Split);
                 closer = Tile::new(Form::Split, self.metric(), dim);
             }
@@ -192,18 +224,18 @@ impl Stream<'_> {
                 queries.scan(&closer, part, &mut scratch, &mut counts);
             }
         }
+        counts.score();
         counts.pending.iter().map(|p| each(Ranking::new(p.groups(), p.relevant))).collect()
     }
 
     fn pending(&self, query: usize) -> Pending {
-        let mut scores: Vec<f64> = self
-            .relevant_rows(query)
-            .map(|row| score(self.similarity, self.queries, query, self.gallery, row))
-            .collect();
-        scores.sort_unstable_by(|a, b| b.total_cmp(a));
-        let relevant = scores.len();
-        let hits: Vec<u32> = scores.chunk_by(|a, b| a == b).map(|tied| tied.len() as u32).collect();
-        scores.dedup();
+        let mut thresholds = Vec::new();
+        let pairs = self.relevant_rows(query).map(|row| (query, row));
+        scores(self.similarity, self.queries, self.gallery, pairs, &mut thresholds);
+        thresholds.sort_unstable_by(|a, b| b.total_cmp(a));
+        let relevant = thresholds.len();
+        let hits: Vec<u32> = thresholds.chunk_by(|a, b| a == b).map(|tied| tied.len() as u32).collect();
+        thresholds.dedup();
         let (mut horizon_first, mut horizon) = (0, 0);
         for measure in self.measures {
             let rank = measure.horizon(relevant, self.most_relevant);
@@ -212,11 +244,11 @@ impl Stream<'_> {
                 horizon = horizon.max(rank);
             }
         }
-        let open = scores.len();
+        let open = thresholds.len();
         let mut pending = Pending {
             query,
             relevant,
-            thresholds: scores,
+            thresholds,
             hits,
             above: vec![0; open],
             tied: vec![0; open],
@@ -228,6 +260,31 @@ impl Stream<'_> {
         pending.prune();
         pending
     }
+}
+
+/// Queries that go through the gallery together: at most `query_tile`, a few blocks for each thread, and no more thresholds
+/// than a cache and a bound on memory allow.
+pub(crate) fn block_rows(query_tile: usize, queries: usize, most_relevant: usize, threads: usize) -> usize {
+    const BYTES: usize = 4 << 20;
+    let even = queries.div_ceil(4 * threads).next_multiple_of(32);
+    query_tile.min(even).min((BYTES / (32 * most_relevant + 176)).max(32)).max(1)
+}
+
+/// What a thread holds for a block of queries, beside the queries and their thresholds.
+pub(crate) fn scratch_bytes(gallery_tile: usize, dim: usize) -> usize {
+    let form = Form::fastest(isa::current());
+    // A tile in two parts, where bf16 decides too little; doubtful pairs, their rows and their scores.
+    let closer = if form == Form::Half { Tile::memory_bytes(Form::Split, gallery_tile, dim) } else { 0 };
+    Scratch::memory_bytes(form) + closer + (TOGETHER + Scratch::most_hits(form)) * (3 * 16 + 32)
+}
+
+/// What the gallery, made ready for scans, and a block of queries hold.
+pub(crate) fn ready_bytes(gallery: usize, gallery_tile: usize, block: usize, dim: usize) -> (usize, usize) {
+    let form = Form::fastest(isa::current());
+    let tiles = gallery.div_ceil(gallery_tile) * Tile::memory_bytes(form, gallery_tile, dim);
+    // Queries are rounded anew where they go on in two parts.
+    let again = if form == Form::Half { Queries::memory_bytes(Form::Split, block, dim) } else { 0 };
+    (tiles, Queries::memory_bytes(form, block, dim) + again)
 }
 
 /// The gallery made ready for scans.
@@ -244,6 +301,10 @@ struct Counts<'a> {
     /// The first gallery row of the tile, and the largest norm in it.
     start: usize,
     reach: f64,
+    /// Pairs that the tile cannot decide: a gallery row, and a place among the pending.
+    doubtful: Vec<(u32, u32)>,
+    /// Their scores.
+    exact: Vec<f64>,
     /// Pairs that were scored again.
     rescored: u64,
 }
@@ -268,21 +329,45 @@ impl Sink for Counts<'_> {
         pending.fresh += 1;
         let open = &pending.thresholds[..pending.open];
         let doubt = hit.error + grid(stream.similarity, stream.queries.norms[query], self.reach);
-        let at = open.partition_point(|&threshold| threshold > hit.score + doubt);
-        if at == open.len() {
+        let (Some(highest), Some(lowest)) = (open.first(), open.last()) else { return };
+        // Where thresholds stand closer than the bound is wide, nothing is decided and looking for a place is for nothing.
+        if doubt * open.len() as f64 <= 0.5 * (highest - lowest) {
+            let at = open.partition_point(|&threshold| threshold > hit.score + doubt);
+            if at == open.len() {
+                return;
+            }
+            if open[at] < hit.score - doubt {
+                pending.above[at] += 1;
+                return;
+            }
+        }
+        self.doubtful.push((row as u32, hit.query as u32));
+    }
+
+    fn settle(&mut self) {
+        // While floors still rise fast they should know all there is; later, rows that several queries ask for are better
+        // scored together.
+        if self.start >= 4 * self.stream.gallery_tile && self.doubtful.len() < TOGETHER {
             return;
         }
-        if open[at] < hit.score - doubt {
-            pending.above[at] += 1;
-            return;
-        }
-        self.rescored += 1;
-        let exact = score(stream.similarity, stream.queries, query, stream.gallery, row);
-        let at = open.partition_point(|&threshold| threshold > exact);
-        if at < open.len() {
-            let tie = open[at] == exact;
-            pending.tied[at] += u32::from(tie);
-            pending.above[at] += u32::from(!tie);
+        self.score();
+    }
+}
+
+/// Doubtful pairs that are scored together.
+const TOGETHER: usize = 4096;
+
+impl Counts<'_> {
+    fn score(&mut self) {
+        self.rescored += self.doubtful.len() as u64;
+        self.exact.clear();
+        // By rows, so that each is read from memory once.
+        self.doubtful.sort_unstable();
+        let (stream, pending) = (self.stream, &self.pending);
+        let pairs = self.doubtful.iter().map(|&(row, at)| (pending[at as usize].query, row as usize));
+        scores(stream.similarity, stream.queries, stream.gallery, pairs, &mut self.exact);
+        for ((_, at), exact) in self.doubtful.drain(..).zip(&self.exact) {
+            self.pending[at as usize].count(*exact);
         }
     }
 }

@@ -71,7 +71,9 @@ fn main() {
         row.iter_mut().for_each(|x| *x /= norm);
     }
     let read = best(5, || {
-        black_box(rows.chunks_exact(64).map(|c| c.iter().fold(0u32, |s, x| s ^ x.to_bits())).fold(0, |s, x| s ^ x));
+        black_box(
+            rows.chunks_exact(64).map(|c| c.iter().fold(0u32, |s, x| s ^ x.to_bits())).fold(0, |s, x| s ^ x),
+        );
     });
     println!("reading: {:.1} GB/s", 4e-9 * rows.len() as f64 / read);
     let mu = centre(&rows, dim);

@@ -5,17 +5,56 @@
 //! shape of a tile or on the number of threads. A scan computes tiles in 32 bits and asks for these values only where
 //! [`product_error`] says that the tile cannot decide.
 
+use crate::isa::{self, Isa};
+
 /// Σ xᵢ·yᵢ.
 pub fn dot(x: &[f32], y: &[f32]) -> f64 {
-    sum(x, y, |a, b| f64::from(a) * f64::from(b))
+    sum(x, y, product)
 }
 
 /// Σ (xᵢ − yᵢ)².
 pub fn squared_distance(x: &[f32], y: &[f32]) -> f64 {
-    sum(x, y, |a, b| {
-        let difference = f64::from(a) - f64::from(b);
-        difference * difference
-    })
+    sum(x, y, square)
+}
+
+/// [`dot`] of many pairs, added to `out` in order: the same values to the last bit, several times as fast. Both rows of a
+/// pair must have the same length, which may differ from pair to pair.
+pub fn dots(pairs: &[(&[f32], &[f32])], out: &mut Vec<f64>) {
+    dots_on(isa::current(), pairs, out);
+}
+
+/// [`squared_distance`] of many pairs, as [`dots`].
+pub fn squared_distances(pairs: &[(&[f32], &[f32])], out: &mut Vec<f64>) {
+    squared_distances_on(isa::current(), pairs, out);
+}
+
+fn dots_on(isa: Isa, pairs: &[(&[f32], &[f32])], out: &mut Vec<f64>) {
+    crate::scan::on!(isa, all_dots(pairs: &[(&[f32], &[f32])], out: &mut Vec<f64>));
+}
+
+fn squared_distances_on(isa: Isa, pairs: &[(&[f32], &[f32])], out: &mut Vec<f64>) {
+    crate::scan::on!(isa, all_squares(pairs: &[(&[f32], &[f32])], out: &mut Vec<f64>));
+}
+
+#[inline(always)]
+fn all_dots(pairs: &[(&[f32], &[f32])], out: &mut Vec<f64>) {
+    sums(pairs, out, product);
+}
+
+#[inline(always)]
+fn all_squares(pairs: &[(&[f32], &[f32])], out: &mut Vec<f64>) {
+    sums(pairs, out, square);
+}
+
+#[inline(always)]
+fn product(a: f32, b: f32) -> f64 {
+    f64::from(a) * f64::from(b)
+}
+
+#[inline(always)]
+fn square(a: f32, b: f32) -> f64 {
+    let difference = f64::from(a) - f64::from(b);
+    difference * difference
 }
 
 /// `value` rounded to a multiple of 2⁻³⁶·`scale`, with −0 made 0.
@@ -69,7 +108,62 @@ fn sum(x: &[f32], y: &[f32], term: impl Fn(f32, f32) -> f64) -> f64 {
     for (lane, (&a, &b)) in x_rest.iter().zip(y_rest).enumerate() {
         lanes[lane] += term(a, b);
     }
+    add_lanes(lanes)
+}
+
+#[inline(always)]
+fn add_lanes(lanes: [f64; 8]) -> f64 {
     ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) + ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]))
+}
+
+/// Pairs that are summed together: one sum waits for its own additions, four keep the adders busy.
+const TOGETHER: usize = 4;
+
+#[inline(always)]
+fn sums(pairs: &[(&[f32], &[f32])], out: &mut Vec<f64>, term: impl Fn(f32, f32) -> f64 + Copy) {
+    let (fours, rest) = pairs.as_chunks::<TOGETHER>();
+    for (at, four) in fours.iter().enumerate() {
+        // Rows of a gallery lie anywhere; those of the next four are fetched meanwhile.
+        if let Some(next) = fours.get(at + 1) {
+            next.iter().for_each(|(_, y)| fetch(y));
+        }
+        let length = four[0].0.len();
+        if four.iter().any(|(x, y)| x.len() != length || y.len() != length) {
+            out.extend(four.iter().map(|(x, y)| sum(x, y, term)));
+            continue;
+        }
+        let mut lanes = [[0.0f64; 8]; TOGETHER];
+        let whole = length / 8 * 8;
+        for at in (0..whole).step_by(8) {
+            for (lanes, (x, y)) in lanes.iter_mut().zip(four) {
+                let (x, y) = (&x[at..at + 8], &y[at..at + 8]);
+                for lane in 0..8 {
+                    lanes[lane] += term(x[lane], y[lane]);
+                }
+            }
+        }
+        for (lanes, (x, y)) in lanes.iter_mut().zip(four) {
+            for (lane, (&a, &b)) in x[whole..].iter().zip(&y[whole..]).enumerate() {
+                lanes[lane] += term(a, b);
+            }
+        }
+        out.extend(lanes.map(add_lanes));
+    }
+    out.extend(rest.iter().map(|(x, y)| sum(x, y, term)));
+}
+
+/// Asks for the cache lines of a row.
+#[inline(always)]
+fn fetch(row: &[f32]) {
+    #[cfg(target_arch = "x86_64")]
+    for line in row.chunks(16) {
+        // SAFETY: a prefetch has no effect on what a program computes, whatever the address; this one is of a slice.
+        unsafe {
+            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(line.as_ptr().cast());
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = row;
 }
 
 #[cfg(test)]
@@ -87,6 +181,38 @@ mod tests {
             let want: f64 = x.iter().zip(&y).map(|(a, b)| f64::from(a * b)).sum();
             let apart: f64 = x.iter().zip(&y).map(|(a, b)| f64::from((a - b) * (a - b))).sum();
             assert_eq!((dot(&x, &y), squared_distance(&x, &y)), (want, apart));
+        }
+    }
+
+    #[test]
+    fn many_pairs_give_the_bits_of_each_on_every_instruction_set() {
+        // Numbers of very different sizes: any other order of the sum, or another rounding, would show.
+        let wild = |n: usize, salt: usize| -> Vec<f32> {
+            row(n, salt).iter().enumerate().map(|(i, v)| v * 1.37f32.powi((i * 7 % 60) as i32 - 30)).collect()
+        };
+        for n in [0, 1, 7, 8, 40, 83, 128] {
+            for count in [0, 1, 3, 4, 11] {
+                let rows: Vec<(Vec<f32>, Vec<f32>)> =
+                    (0..count).map(|i| (wild(n, i), wild(n, 50 + i))).collect();
+                let mut pairs: Vec<(&[f32], &[f32])> =
+                    rows.iter().map(|(x, y)| (x.as_slice(), y.as_slice())).collect();
+                if let Some(last) = pairs.get_mut(2) {
+                    *last = (&last.0[n / 2..], &last.1[n / 2..]);
+                }
+                let want: Vec<u64> = pairs.iter().map(|(x, y)| dot(x, y).to_bits()).collect();
+                let apart: Vec<u64> = pairs.iter().map(|(x, y)| squared_distance(x, y).to_bits()).collect();
+                for isa in isa::available() {
+                    let (mut found, mut squares) = (Vec::new(), Vec::new());
+                    dots_on(isa, &pairs, &mut found);
+                    squared_distances_on(isa, &pairs, &mut squares);
+                    let bits = |values: Vec<f64>| values.iter().map(|v| v.to_bits()).collect::<Vec<u64>>();
+                    assert_eq!(
+                        (bits(found), bits(squares)),
+                        (want.clone(), apart.clone()),
+                        "{isa}, {n}, {count}"
+                    );
+                }
+            }
         }
     }
 

@@ -118,10 +118,10 @@ macro_rules! on {
             fn on_avx2($($arg: $ty),*) $(-> $out)? { $body($($arg),*) }
             match $isa {
                 // SAFETY: an `Isa` above the current one is never asked for, and the current one was found here.
-                Isa::Amx | Isa::Avx512 => unsafe { on_avx512($($arg),*) },
+                $crate::isa::Isa::Amx | $crate::isa::Isa::Avx512 => unsafe { on_avx512($($arg),*) },
                 // SAFETY: as above.
-                Isa::Avx2 => unsafe { on_avx2($($arg),*) },
-                Isa::Portable => $body($($arg),*),
+                $crate::isa::Isa::Avx2 => unsafe { on_avx2($($arg),*) },
+                $crate::isa::Isa::Portable => $body($($arg),*),
             }
         }
         #[cfg(not(target_arch = "x86_64"))]
@@ -131,7 +131,7 @@ macro_rules! on {
         }
     }};
 }
-use on;
+pub(crate) use on;
 
 /// A cache line: what a tile register loads a row of.
 #[derive(Clone, Copy, Debug)]

@@ -1,1 +1,1 @@
-//! b
+//! Hamming distances.

@@ -171,16 +171,27 @@ fn halves(values: &[f32], out: &mut [u8]) -> f32 {
 #[inline(always)]
 fn split(values: &[f32], high: &mut [u8], low: &mut [u8]) -> (f32, f32) {
     let (mut part, mut lost) = ([0.0f32; LANES], [0.0f32; LANES]);
-    let pairs = high.as_chunks_mut::<2>().0.iter_mut().zip(low.as_chunks_mut::<2>().0);
-    for (at, (&value, (high, low))) in values.iter().zip(pairs).enumerate() {
-        let near = half(value);
-        *high = ((near >> 16) as u16).to_le_bytes();
-        let rest = value - f32::from_bits(near);
-        let second = half(rest);
-        *low = ((second >> 16) as u16).to_le_bytes();
-        let apart = rest - f32::from_bits(second);
-        part[at % LANES] += rest * rest;
-        lost[at % LANES] += apart * apart;
+    let parts = high.chunks_mut(2 * LANES).zip(low.chunks_mut(2 * LANES));
+    for (values, (high, low)) in values.chunks(LANES).zip(parts) {
+        let mut x = [0.0f32; LANES];
+        x[..values.len()].copy_from_slice(values);
+        let (mut first, mut second) = ([0u16; LANES], [0u16; LANES]);
+        for k in 0..LANES {
+            let near = half(x[k]);
+            first[k] = (near >> 16) as u16;
+            let rest = x[k] - f32::from_bits(near);
+            let after = half(rest);
+            second[k] = (after >> 16) as u16;
+            let apart = rest - f32::from_bits(after);
+            part[k] += rest * rest;
+            lost[k] += apart * apart;
+        }
+        for (out, code) in high.as_chunks_mut::<2>().0.iter_mut().zip(first) {
+            *out = code.to_le_bytes();
+        }
+        for (out, code) in low.as_chunks_mut::<2>().0.iter_mut().zip(second) {
+            *out = code.to_le_bytes();
+        }
     }
     (add_lanes(part), add_lanes(lost))
 }
@@ -217,36 +228,40 @@ mod tests {
 
     /// The exact norm of `row − centre − rounded`.
     fn residue(row: &[f32], centre: &[f32], rounded: impl Fn(usize) -> f64) -> f64 {
-        let apart =
-            |i: usize| (f64::from(row[i]) - f64::from(centre[i]) - rounded(i)).powi(2);
+        let apart = |i: usize| (f64::from(row[i]) - f64::from(centre[i]) - rounded(i)).powi(2);
         (0..row.len()).map(apart).sum::<f64>().sqrt()
     }
 
     #[test]
     fn residues_bound_what_was_lost_and_closely() {
         for isa in isa::available() {
-            for (dim, size) in [(1, 1.0f32), (7, 1e-3), (33, 5.0), (384, 1.0), (100, 1e-30), (65, 3e37), (20, 1e-40)] {
+            for (dim, size) in
+                [(1, 1.0f32), (7, 1e-3), (33, 5.0), (384, 1.0), (100, 1e-30), (65, 3e37), (20, 1e-40)]
+            {
                 let row: Vec<f32> =
                     (0..dim).map(|i| (((i * 7919 + 13) % 1009) as f32 / 504.5 - 1.0) * size).collect();
                 let centre: Vec<f32> = (0..dim).map(|i| ((i * 31) % 17) as f32 / 17.0 * size * 0.3).collect();
                 for form in [Form::Half, Form::Split, Form::Int8] {
                     let mut out = vec![0u8; stride(form, dim)];
-                    let facts = encode(
-                        isa, form, Metric::Dot, Side::Row, &row, &centre, &mut Vec::new(), &mut out,
-                    );
+                    let facts =
+                        encode(isa, form, Metric::Dot, Side::Row, &row, &centre, &mut Vec::new(), &mut out);
                     let lost = residue(&row, &centre, |i| match form {
                         Form::Half => number(&out, i),
                         Form::Split => number(&out, i) + number(&out[out.len() / 3..], i),
                         _ => f64::from(out[i] as i8) * f64::from(facts.scale),
                     });
                     let norm = residue(&row, &centre, |_| 0.0);
-                    assert!(lost <= facts.residue && norm <= facts.norm, "{form:?} {dim} {size}: {lost} {facts:?}");
+                    assert!(
+                        lost <= facts.residue && norm <= facts.norm,
+                        "{form:?} {dim} {size}: {lost} {facts:?}"
+                    );
                     if (1e-10..1e18).contains(&f64::from(size)) && dim > 4 {
-                        let part = [0.004, 2e-5, 0.02][[Form::Half, Form::Split, Form::Int8]
-                            .iter()
-                            .position(|f| *f == form)
-                            .unwrap()];
-                        assert!(facts.residue < part * norm && facts.norm < 1.001 * norm, "{form:?} {facts:?} {norm}");
+                        let part = [0.004, 2e-5, 0.02]
+                            [[Form::Half, Form::Split, Form::Int8].iter().position(|f| *f == form).unwrap()];
+                        assert!(
+                            facts.residue < part * norm && facts.norm < 1.001 * norm,
+                            "{form:?} {facts:?} {norm}"
+                        );
                         assert!(facts.residue < 1.3 * lost + norm * 1.3e-7, "{form:?} {facts:?} {lost}");
                     }
                 }

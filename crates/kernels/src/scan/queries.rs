@@ -8,8 +8,8 @@ use crate::{exact, gemm};
 /// Hits that are handed over together; floors are looked at again after each.
 const BATCH: usize = 256;
 /// Gallery rows and queries of a 32-bit product: a block of values stays in the cache.
-const SINGLE_ROWS: usize = 256;
-const SINGLE_QUERIES: usize = 128;
+const SINGLE_ROWS: usize = 128;
+const SINGLE_QUERIES: usize = 64;
 
 /// A pair whose score may reach its query's floor.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -30,6 +30,8 @@ pub trait Sink {
     fn floor(&mut self, query: usize) -> f64;
     /// Takes a pair whose score may be at least the floor that was last given for its query.
     fn hit(&mut self, hit: Hit);
+    /// Comes after a batch of hits, before floors are asked for again: the time to score in one go what was left open.
+    fn settle(&mut self) {}
 }
 
 /// Room for a scan, to be used again by the next.
@@ -39,6 +41,25 @@ pub struct Scratch {
     hits: Vec<Raw>,
     floors: Vec<f32>,
     errors: Vec<f64>,
+}
+
+impl Scratch {
+    /// Hits that come before the sink may settle them.
+    pub fn most_hits(form: Form) -> usize {
+        let (deep, wide) = block(form);
+        BATCH + deep * wide
+    }
+
+    /// Bytes that it holds at most.
+    pub fn memory_bytes(form: Form) -> usize {
+        let (deep, wide) = block(form);
+        4 * deep * wide + 3 * Scratch::most_hits(form) * size_of::<Raw>() + 12 * wide
+    }
+}
+
+/// Gallery rows and queries of a block of values.
+fn block(form: Form) -> (usize, usize) {
+    if form == Form::Single { (SINGLE_ROWS, SINGLE_QUERIES) } else { (BLOCK, BLOCK) }
 }
 
 /// A block of queries, made ready for a form: as many as share a tile.
@@ -76,7 +97,10 @@ impl<'a> Queries<'a> {
     pub fn on(isa: Isa, form: Form, metric: Metric, values: &'a [f32], dim: usize, centre: &[f32]) -> Self {
         assert!(isa <= isa::current() && form.runs_on(isa), "{form:?} on {isa}");
         assert!(form != Form::Int8 || dim <= LONGEST_INT8, "sums over {dim} products of codes leave 32 bits");
-        assert!(dim > 0 && values.len().is_multiple_of(dim) && centre.len() == dim, "rows of {dim} and a centre");
+        assert!(
+            dim > 0 && values.len().is_multiple_of(dim) && centre.len() == dim,
+            "rows of {dim} and a centre"
+        );
         let zero;
         let centre = if form == Form::Single {
             zero = vec![0.0; dim];
@@ -130,9 +154,7 @@ impl<'a> Queries<'a> {
     /// Bytes that so many queries hold, beside what they were made of.
     pub fn memory_bytes(form: Form, count: usize, dim: usize) -> usize {
         // Panels and the rows that they are made of exist together for a moment.
-        2 * count.next_multiple_of(2 * GROUP) * stride(form, dim)
-            + count * (size_of::<Facts>() + 8)
-            + 8 * dim
+        2 * count.next_multiple_of(2 * GROUP) * stride(form, dim) + count * (size_of::<Facts>() + 8) + 8 * dim
     }
 
     /// A bound on |[`Hit::score`] − exact score| of a query against any row of a tile; infinite where 32 bits could
@@ -168,8 +190,7 @@ impl<'a> Queries<'a> {
         if tile.is_empty() {
             return;
         }
-        let wide = if self.form == Form::Single { SINGLE_QUERIES } else { BLOCK };
-        let deep = if self.form == Form::Single { SINGLE_ROWS } else { BLOCK };
+        let (deep, wide) = block(self.form);
         scratch.block.resize(wide * deep / 16, BLANK);
         #[cfg(target_arch = "x86_64")]
         let registers = (self.isa == Isa::Amx && self.form != Form::Single).then(|| {
@@ -247,6 +268,9 @@ impl<'a> Queries<'a> {
             let decided = (score.abs() + error).is_finite();
             let (score, error) = if decided { (score, error) } else { (0.0, f64::INFINITY) };
             sink.hit(Hit { query, row: raw.row as usize, score, error });
+        }
+        if !scratch.hits.is_empty() {
+            sink.settle();
         }
         scratch.hits.clear();
     }

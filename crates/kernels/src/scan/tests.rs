@@ -74,7 +74,9 @@ fn cases() -> Vec<Case> {
         cases.push(Case { name: "copies and zeros", dim, queries: q.clone(), rows: twice });
         let whole = |v: &[f32]| v.iter().map(|x| (x * 2.0).round()).collect::<Vec<f32>>();
         cases.push(Case { name: "whole numbers", dim, queries: whole(&q), rows: whole(&r) });
-        for (name, size) in [("huge", 1e30f32), ("tiny", 1e-30), ("below normal", 1e-41), ("near the end", 3e38)] {
+        for (name, size) in
+            [("huge", 1e30f32), ("tiny", 1e-30), ("below normal", 1e-41), ("near the end", 3e38)]
+        {
             let by = |v: &[f32]| v.iter().map(|x| x * size).collect::<Vec<f32>>();
             cases.push(Case { name, dim, queries: by(&q), rows: by(&r) });
         }
@@ -92,7 +94,14 @@ fn forms(isa: Isa) -> impl Iterator<Item = Form> {
 }
 
 /// The best rows of each query, by tiles of `tile` rows.
-fn best(isa: Isa, form: Form, metric: Metric, case: &Case, tile: usize, k: usize) -> (Vec<Vec<Found>>, usize, f64) {
+fn best(
+    isa: Isa,
+    form: Form,
+    metric: Metric,
+    case: &Case,
+    tile: usize,
+    k: usize,
+) -> (Vec<Vec<Found>>, usize, f64) {
     let dim = case.dim;
     let of = |values: &'_ [f32], at: usize| -> Vec<f32> { values[at * dim..(at + 1) * dim].to_vec() };
     let exact = |q: usize, r: usize| score(metric, &of(&case.queries, q), &of(&case.rows, r));
@@ -132,7 +141,11 @@ fn every_form_on_every_instruction_set_finds_what_brute_force_finds() {
                 for form in forms(isa) {
                     for tile in [1024, 47] {
                         let (found, ..) = best(isa, form, metric, &case, tile, 10);
-                        assert_eq!(found, want, "{} × {dim}, {metric:?}, {form:?} on {isa}, tiles of {tile}", case.name);
+                        assert_eq!(
+                            found, want,
+                            "{} × {dim}, {metric:?}, {form:?} on {isa}, tiles of {tile}",
+                            case.name
+                        );
                     }
                 }
             }
@@ -146,12 +159,15 @@ fn bounds_are_close_enough_to_refuse_nearly_everything() {
     let (dim, count) = (128, 4000);
     for shift in [0.0, 3.0] {
         let far = |v: Vec<f32>| v.into_iter().map(|x| x + shift).collect::<Vec<f32>>();
-        let case = Case { name: "plain", dim, queries: far(draw(32 * dim, 5)), rows: far(draw(count * dim, 6)) };
+        let case =
+            Case { name: "plain", dim, queries: far(draw(32 * dim, 5)), rows: far(draw(count * dim, 6)) };
         for isa in isa::available() {
             for form in forms(isa) {
                 for metric in [Metric::Dot, Metric::Euclidean] {
                     let (_, hits, widest) = best(isa, form, metric, &case, 256, 10);
-                    println!("{form:?} on {isa}, {metric:?}, shifted by {shift}: {hits} hits, {widest:.3} of the bound");
+                    println!(
+                        "{form:?} on {isa}, {metric:?}, shifted by {shift}: {hits} hits, {widest:.3} of the bound"
+                    );
                     assert!(hits < 32 * 700, "{form:?} on {isa}, {metric:?}: {hits} hits");
                     // Rounding errors add up like a random walk; the bound is for the worst case.
                     assert!(widest > 0.003, "{form:?} on {isa}, {metric:?}: {widest} of the bound");

@@ -144,6 +144,10 @@ impl Tile {
     /// If the tile is not of this kind.
     pub(super) fn check(&self, isa: Isa, form: Form, metric: Metric, dim: usize) {
         let own = (self.isa, self.form, self.metric, self.dim);
-        assert!(own == (isa, form, metric, dim), "a tile of {own:?} against queries of {:?}", (isa, form, metric, dim));
+        assert!(
+            own == (isa, form, metric, dim),
+            "a tile of {own:?} against queries of {:?}",
+            (isa, form, metric, dim)
+        );
     }
 }
