@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use parallax::Measure;
+use parallax::{Measure, Precision};
 
 /// The end of `parallax --help`, and of what `parallax` alone says.
 const AFTER_HELP: &str = "\
@@ -49,9 +49,10 @@ pub(crate) struct Global {
     /// Seed of everything random; instead of the run file's, or of 0.
     #[arg(long, global = true, value_name = "N")]
     pub(crate) seed: Option<u64>,
-    /// Number format of the arithmetic; f32 is the only one there is.
-    #[arg(long, global = true, default_value = "f32", value_parser = ["f32"], hide_possible_values = true)]
-    pub(crate) precision: String,
+    /// How a text encoder's products are rounded: f32, bf16, int8 (of a folder by "convert quantize"), or auto: bf16 where
+    /// the processor has AMX, else f32. A search does as for the rows where it is not given.
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) precision: Option<Precision>,
     /// Print the result as one JSON document.
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -269,6 +270,25 @@ pub(crate) struct Search {
 pub(crate) enum Convert {
     /// Distil a text encoder into a static model: a table of token vectors, tens of times smaller and faster.
     Distill(Distill),
+    /// Look at the sizes of numbers inside a text encoder, so that it can be used in 8 bits (--precision int8).
+    Quantize(Quantize),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Quantize {
+    /// A model folder, a known name, or organisation/name.
+    pub(crate) model: PathBuf,
+    /// Texts like those that will be embedded: a table or a file of lines. The first 4,096 are looked at.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) texts: PathBuf,
+    /// The column of the text.
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) column: Option<String>,
+    /// The folder to write.
+    #[arg(long, short, value_name = "FOLDER")]
+    pub(crate) output: PathBuf,
+    #[command(flatten)]
+    pub(crate) load: Load,
 }
 
 #[derive(Debug, Args)]

@@ -32,15 +32,24 @@ pub(crate) use train::train;
 
 use std::path::Path;
 
-use parallax::{LoadOptions, Model};
+use parallax::{LoadOptions, Model, Precision};
 
 use crate::args::Load;
 use crate::progress::Progress;
 
-fn load(path: &Path, args: &Load, progress: &Progress) -> anyhow::Result<Model> {
+fn load(
+    path: &Path,
+    args: &Load,
+    precision: Option<Precision>,
+    progress: &Progress,
+) -> anyhow::Result<Model> {
     let pooling =
         args.pooling.as_deref().map(|name| parallax::config::parse_component(name, "model.pooling"));
-    let options = LoadOptions { pooling: pooling.transpose()?, max_tokens: args.max_tokens };
+    let options = LoadOptions {
+        pooling: pooling.transpose()?,
+        max_tokens: args.max_tokens,
+        precision: precision.unwrap_or_default(),
+    };
     let model = Model::load_with(path, &options, &mut |download| progress.line(&download.to_string()))?;
     Ok(model)
 }

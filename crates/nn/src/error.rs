@@ -62,6 +62,12 @@ pub enum Error {
     /// A setting cannot be used, alone or with this model.
     #[error("{0}")]
     Setting(String),
+    /// The model's folder does not say how large its inputs are, which products of 8-bit integers need.
+    #[error("{path}: there is no calibration for int8", path = .path.display())]
+    NotCalibrated {
+        /// The folder.
+        path: PathBuf,
+    },
     /// The tokenizer could not be read or refused a text.
     #[error(transparent)]
     Data(#[from] parallax_data::Error),
@@ -88,6 +94,10 @@ impl Error {
             Error::MissingTensor { .. } | Error::Shape { .. } => {
                 Some("config.json and the weights must come from the same model".into())
             }
+            Error::NotCalibrated { path } => Some(format!(
+                "parallax convert quantize {} --texts FILE -o OUT makes a folder that has one",
+                path.display()
+            )),
             _ => None,
         }
     }

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 /// Texts of similar length that are padded to one length.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group {
@@ -25,7 +27,8 @@ impl Group {
 
 /// How the texts of a batch lie in one flat sequence of tokens `[N, D]`.
 ///
-/// Texts are sorted by length and cut into groups such that padding adds at most a fifth (or the group is small).
+/// Texts are sorted by length and cut into groups, in one of two ways: such that padding adds at most a fifth (or the group
+/// is small), or without any padding, for operations that read where each text begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
     groups: Vec<Group>,
@@ -38,6 +41,16 @@ const SMALL: usize = 256;
 impl Layout {
     /// Lays out texts of the given lengths (each at least 1).
     pub fn new(lengths: &[usize]) -> Self {
+        Layout::grouped(lengths, |tokens, real| tokens <= SMALL || tokens * 5 <= real * 6)
+    }
+
+    /// The same without padding: the texts of a group have one length.
+    pub fn packed(lengths: &[usize]) -> Self {
+        Layout::grouped(lengths, |tokens, real| tokens == real)
+    }
+
+    /// `fits` is asked whether a group may grow to so many tokens, padding included, and so many without.
+    fn grouped(lengths: &[usize], fits: impl Fn(usize, usize) -> bool) -> Self {
         let mut order: Vec<usize> = (0..lengths.len()).collect();
         order.sort_by_key(|&row| (std::cmp::Reverse(lengths[row]), row));
         let mut groups: Vec<Group> = Vec::new();
@@ -45,8 +58,7 @@ impl Layout {
         for row in order {
             let length = lengths[row];
             if let Some(group) = groups.last_mut() {
-                let padded = group.tokens() + group.length;
-                if padded <= SMALL || padded * 5 <= (real + length) * 6 {
+                if fits(group.tokens() + group.length, real + length) {
                     group.rows.push(row);
                     group.lengths.push(length);
                     real += length;
@@ -73,6 +85,24 @@ impl Layout {
     /// Tokens in the flat sequence, padding included: `N`.
     pub fn tokens(&self) -> usize {
         self.groups.last().map_or(0, |g| g.start + g.tokens())
+    }
+
+    /// The texts in the order of the groups, by their place in the batch.
+    pub fn rows(&self) -> Arc<[usize]> {
+        self.groups.iter().flat_map(|group| &group.rows).copied().collect()
+    }
+
+    /// Where each text begins in the flat sequence, in the order of the groups, and where the last ends; `None` if there is
+    /// padding.
+    pub fn offsets(&self) -> Option<Arc<[usize]>> {
+        if self.groups.iter().any(Group::padded) {
+            return None;
+        }
+        let mut offsets = vec![0];
+        for group in &self.groups {
+            offsets.extend((1..=group.rows.len()).map(|text| group.start + text * group.length));
+        }
+        Some(offsets.into())
     }
 
     /// For every text, its place in the order of the groups: the permutation that undoes the sorting.
@@ -119,6 +149,17 @@ mod tests {
         let restore = layout.restore();
         assert!((0..lengths.len()).all(|row| order[restore[row]] == row));
         assert_eq!(layout.places().len(), layout.tokens());
+    }
+
+    #[test]
+    fn a_packed_batch_has_no_padding() {
+        let layout = Layout::packed(&[3, 5, 3, 1]);
+        assert_eq!(layout.tokens(), 12);
+        assert_eq!(layout.rows().as_ref(), [1, 0, 2, 3]);
+        assert_eq!(layout.offsets().unwrap().as_ref(), [0, 5, 8, 11, 12]);
+        assert_eq!(layout.places()[8..], [(2, 0), (2, 1), (2, 2), (3, 0)]);
+        assert_eq!(Layout::new(&[3, 5]).offsets(), None);
+        assert_eq!(Layout::packed(&[]).offsets().unwrap().as_ref(), [0]);
     }
 
     #[test]

@@ -17,11 +17,13 @@ pub mod ops;
 pub mod parameters;
 mod pass;
 pub mod pooling;
+mod precision;
 mod sentence;
 
 pub use error::{Error, Result};
 pub use layout::{Group, Layout};
 pub use pass::Pass;
+pub use precision::{Precision, instruction_set};
 pub use sentence::{Input, LoadOptions, Network, SentenceEncoder, TextTower};
 
 pub use burn::tensor::{Device, Tensor};

@@ -1,23 +1,47 @@
 use parallax_random::Key;
 
-/// How a forward pass is run: with or without dropout.
+use crate::Precision;
+
+/// How a forward pass is run: with or without dropout, and how the encoder's products are rounded.
 ///
 /// Dropout masks are functions of (key, site, row, position, unit), where `row` is the text's place in the batch. They
 /// depend neither on threads nor on how the batch is grouped.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Pass {
     dropout: Option<Key>,
+    precision: Precision,
+    observes: bool,
 }
 
 impl Pass {
-    /// Inference: no dropout.
+    /// Inference: no dropout, 32 bits.
     pub fn inference() -> Self {
-        Pass { dropout: None }
+        Pass { dropout: None, precision: Precision::F32, observes: false }
     }
 
-    /// A training step; `key` names the run's seed and the step.
+    /// A training step in 32 bits; `key` names the run's seed and the step.
     pub fn training(key: Key) -> Self {
-        Pass { dropout: Some(key) }
+        Pass { dropout: Some(key), ..Pass::inference() }
+    }
+
+    /// The same with the encoder's products in another precision.
+    pub fn with_precision(self, precision: Precision) -> Self {
+        Pass { precision, ..self }
+    }
+
+    /// The same, with every linear layer of the encoder noting how large its inputs are; see
+    /// [`Channels`](crate::layer::Channels).
+    pub fn observing(self) -> Self {
+        Pass { observes: true, ..self }
+    }
+
+    /// How the encoder's products are rounded.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    pub(crate) fn observes(&self) -> bool {
+        self.observes
     }
 
     /// The key for one dropout site, or `None` where nothing is dropped.

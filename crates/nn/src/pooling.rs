@@ -1,10 +1,11 @@
 //! From token states to one vector per text.
 
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::Tensor;
+use parallax_kernels::pool;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Layout, layout::Group};
+use crate::{Layout, ops};
 
 /// How the token states h₁ … h_L of a text become its vector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -58,8 +59,20 @@ impl Mode {
         Mode::ALL.into_iter().find(|mode| mode.name() == name)
     }
 
+    /// The kernels' name of it.
+    pub(crate) fn kernel(self) -> pool::Mode {
+        match self {
+            Mode::Cls => pool::Mode::Cls,
+            Mode::Mean => pool::Mode::Mean,
+            Mode::Max => pool::Mode::Max,
+            Mode::Lasttoken => pool::Mode::Last,
+            Mode::MeanSqrtLenTokens => pool::Mode::MeanSqrtLength,
+            Mode::Weightedmean => pool::Mode::WeightedMean,
+        }
+    }
+
     /// The weight of each of a text's tokens in its vector; `skipped` leading tokens do not count.
-    fn weights(self, length: usize, skipped: usize, out: &mut [f32]) {
+    pub(crate) fn weights(self, length: usize, skipped: usize, out: &mut [f32]) {
         let counted = skipped.min(length)..length;
         let n = counted.len() as f32;
         match self {
@@ -100,60 +113,9 @@ impl Pooling {
     ///
     /// `prompt_tokens` counts the leading tokens of each text that belong to its prompt.
     pub fn forward(&self, states: Tensor<2>, layout: &Layout, prompt_tokens: &[usize]) -> Tensor<2> {
-        let device = states.device();
-        let width = states.dims()[1];
-        let groups: Vec<Tensor<2>> = layout
-            .groups()
-            .iter()
-            .map(|group| {
-                let (b, l) = (group.rows.len(), group.length);
-                let tokens: Tensor<3> =
-                    states.clone().slice([group.start..group.start + b * l, 0..width]).reshape([b, l, width]);
-                let skipped = |at: usize| if self.include_prompt { 0 } else { prompt_tokens[group.rows[at]] };
-                let pooled: Vec<Tensor<2>> = self
-                    .modes
-                    .iter()
-                    .map(|mode| match mode {
-                        Mode::Max => {
-                            let mask = Tensor::<3>::from_data(max_mask(group, skipped), &device);
-                            (tokens.clone() + mask).max_dim(1).reshape([b, width])
-                        }
-                        mode => {
-                            let mut weights = vec![0f32; b * l];
-                            for (at, row) in weights.chunks_mut(l).enumerate() {
-                                mode.weights(group.lengths[at], skipped(at), row);
-                            }
-                            let weights =
-                                Tensor::<3>::from_data(TensorData::new(weights, [b, 1, l]), &device);
-                            weights.matmul(tokens.clone()).reshape([b, width])
-                        }
-                    })
-                    .collect();
-                if pooled.len() == 1 {
-                    pooled.into_iter().next().expect("one mode")
-                } else {
-                    Tensor::cat(pooled, 1)
-                }
-            })
-            .collect();
-        let all = if groups.len() == 1 {
-            groups.into_iter().next().expect("one group")
-        } else {
-            Tensor::cat(groups, 0)
-        };
-        let restore: Vec<i64> = layout.restore().into_iter().map(|at| at as i64).collect();
-        let texts = layout.texts();
-        all.select(0, Tensor::from_data(TensorData::new(restore, [texts]), &device))
+        let skipped = (!self.include_prompt).then_some(prompt_tokens);
+        let mut pooled: Vec<Tensor<2>> =
+            self.modes.iter().map(|&mode| ops::pool(states.clone(), mode, layout, skipped)).collect();
+        if pooled.len() == 1 { pooled.remove(0) } else { Tensor::cat(pooled, 1) }
     }
-}
-
-/// `[b, L, 1]`: 0 for tokens that count, −10⁹ for the rest.
-fn max_mask(group: &Group, skipped: impl Fn(usize) -> usize) -> TensorData {
-    let mask: Vec<f32> = (0..group.rows.len())
-        .flat_map(|at| {
-            let counted = skipped(at)..group.lengths[at];
-            (0..group.length).map(move |t| if counted.contains(&t) { 0.0 } else { -1e9 })
-        })
-        .collect();
-    TensorData::new(mask, [group.rows.len(), group.length, 1])
 }

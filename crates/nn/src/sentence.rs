@@ -1,16 +1,19 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use std::sync::Arc;
+
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use parallax_data::text::Tokenizer;
+use rayon::prelude::*;
 
 use crate::encoder::{Encoder, StaticEmbedding, Transformer, names};
 use crate::folder::weights::Weights;
-use crate::folder::{self, Folder, Similarity};
+use crate::folder::{self, Calibration, Folder, Similarity};
 use crate::head::{Normalize, Stage};
 use crate::pooling::{Mode, Pooling};
-use crate::{Error, Layout, Pass, Result, parameters};
+use crate::{Error, Pass, Precision, Result, ops, parameters};
 
 /// The longest text that is not cut, in tokens, where the model itself has no limit.
 const UNLIMITED: usize = 1 << 20;
@@ -109,6 +112,31 @@ impl TextTower {
     }
 }
 
+/// Tokens that are looked at together for a calibration.
+const CALIBRATED_AT_ONCE: usize = 16_384;
+
+/// Tokens that one thread works on at once: what they become inside a block still fits the second-level cache.
+const PIECE: usize = 1024;
+
+/// Consecutive texts of about equal numbers of tokens, at least one for each thread as long as there are texts.
+fn pieces<'a>(batch: &'a [usize], inputs: &[Input]) -> Vec<&'a [usize]> {
+    let tokens: usize = batch.iter().map(|&i| inputs[i].tokens()).sum();
+    let threads = rayon::current_num_threads();
+    let count = tokens.div_ceil(PIECE).max(threads).min(batch.len()).max(1);
+    let (mut pieces, mut from, mut sum) = (Vec::with_capacity(count), 0, 0);
+    for (at, &i) in batch.iter().enumerate() {
+        sum += inputs[i].tokens();
+        if sum * count >= tokens * (pieces.len() + 1) && pieces.len() + 1 < count {
+            pieces.push(&batch[from..=at]);
+            from = at + 1;
+        }
+    }
+    if from < batch.len() {
+        pieces.push(&batch[from..]);
+    }
+    pieces
+}
+
 /// How to load a folder where its own files do not say.
 #[derive(Clone, Debug, Default)]
 pub struct LoadOptions {
@@ -116,6 +144,8 @@ pub struct LoadOptions {
     pub pooling: Option<Mode>,
     /// A shorter limit than the folder's, in tokens.
     pub max_tokens: Option<usize>,
+    /// How the encoder's products are rounded at inference.
+    pub precision: Precision,
 }
 
 /// One input of a batch.
@@ -151,6 +181,9 @@ pub struct SentenceEncoder {
     prompts: BTreeMap<String, String>,
     default_prompt: Option<String>,
     similarity: Similarity,
+    precision: Precision,
+    /// What the folder says about products of 8-bit integers; of the weights that were read.
+    calibration: Option<Arc<Calibration>>,
 }
 
 impl SentenceEncoder {
@@ -217,9 +250,11 @@ impl SentenceEncoder {
             prompts: folder.prompts,
             default_prompt: folder.default_prompt,
             similarity: folder.similarity,
+            precision: Precision::F32,
+            calibration: Calibration::read(path)?.map(Arc::new),
         };
         model.check_widths()?;
-        Ok(model)
+        model.with_precision(options.precision)
     }
 
     /// A static model: a token table behind a tokenizer, then the stages of a head.
@@ -235,6 +270,8 @@ impl SentenceEncoder {
             prompts: BTreeMap::new(),
             default_prompt: None,
             similarity: Similarity::Cosine,
+            precision: Precision::F32,
+            calibration: None,
         };
         model.check_widths()?;
         Ok(model)
@@ -257,6 +294,8 @@ impl SentenceEncoder {
             prompts: BTreeMap::new(),
             default_prompt: None,
             similarity: Similarity::Cosine,
+            precision: Precision::F32,
+            calibration: None,
         };
         model.check_widths()?;
         Ok(model)
@@ -280,6 +319,47 @@ impl SentenceEncoder {
         }
         self.check_widths()?;
         Ok(self)
+    }
+
+    /// The same model with the encoder's products rounded in another way at inference. Only transformers have any; the
+    /// rest is computed in 32 bits whatever is asked for.
+    ///
+    /// # Errors
+    /// [`Precision::Int8`] for a transformer without a calibration.
+    pub fn with_precision(mut self, precision: Precision) -> Result<Self> {
+        let Some(Encoder::Transformer(encoder)) = &mut self.network.encoder else { return Ok(self) };
+        self.precision = precision.resolved();
+        if self.precision == Precision::Int8 {
+            let source = self.text.as_ref().map(|tower| tower.source.clone()).unwrap_or_default();
+            let calibration = self.calibration.as_ref().ok_or(Error::NotCalibrated { path: source })?;
+            calibration.apply(encoder)?;
+        }
+        Ok(self)
+    }
+
+    /// Notes how large the inputs of the encoder's linear layers are on some texts, for [`Precision::Int8`]; written by
+    /// [`folder::save`]. `progress` is told how many texts are done.
+    ///
+    /// # Errors
+    /// A model without a transformer, or inputs that it does not read.
+    pub fn calibrate(&mut self, inputs: &[Input], progress: impl FnMut(usize)) -> Result<()> {
+        let pass = Pass::inference().observing();
+        self.run(inputs, CALIBRATED_AT_ONCE, &pass, progress)?;
+        let Some(Encoder::Transformer(encoder)) = &mut self.network.encoder else {
+            return Err(Error::Setting("only a transformer has products to calibrate".into()));
+        };
+        self.calibration = Some(Arc::new(Calibration::of(encoder)));
+        Ok(())
+    }
+
+    /// What [`calibrate`](Self::calibrate) noted, or the folder says.
+    pub fn calibration(&self) -> Option<&Calibration> {
+        self.calibration.as_deref()
+    }
+
+    /// How the encoder's products are rounded by [`embed`](Self::embed): never [`Precision::Auto`].
+    pub fn precision(&self) -> Precision {
+        self.precision
     }
 
     fn check_widths(&self) -> Result<()> {
@@ -330,6 +410,8 @@ impl SentenceEncoder {
 
     /// Replaces the parameters in place, for a training step.
     pub fn update_network(&mut self, f: impl FnOnce(Network) -> Network) {
+        // It was of other weights.
+        self.calibration = None;
         let empty = Network { encoder: None, head: Vec::new() };
         self.network = f(std::mem::replace(&mut self.network, empty));
     }
@@ -412,7 +494,8 @@ impl SentenceEncoder {
             (Some(encoder), Some(tower)) if texts.len() == batch.len() => match encoder {
                 Encoder::Static(table) => table.forward(&texts),
                 Encoder::Transformer(encoder) => {
-                    let layout = Layout::new(&texts.iter().map(|ids| ids.len()).collect::<Vec<_>>());
+                    let lengths: Vec<usize> = texts.iter().map(|ids| ids.len()).collect();
+                    let layout = ops::layout(&lengths, &device);
                     let states = encoder.forward(&texts, &layout, pass);
                     tower.pooling.forward(states, &layout, &prompts)
                 }
@@ -436,25 +519,48 @@ impl SentenceEncoder {
 
     /// Embeddings of tokenised texts or stored vectors, row-major `[n, dim]`, in batches of similar length that hold
     /// about `token_budget` tokens; `progress` is told how many are done.
+    ///
+    /// Runs on the current rayon pool. On the CPU a text's vector is the same to the last bit whatever stands beside it in
+    /// a batch, and for any number of threads.
     pub fn embed(
         &self,
         inputs: &[Input],
         token_budget: usize,
+        progress: impl FnMut(usize),
+    ) -> Result<Vec<f32>> {
+        self.run(inputs, token_budget, &Pass::inference().with_precision(self.precision), progress)
+    }
+
+    fn run(
+        &self,
+        inputs: &[Input],
+        token_budget: usize,
+        pass: &Pass,
         mut progress: impl FnMut(usize),
     ) -> Result<Vec<f32>> {
         let dim = self.dim();
         let mut order: Vec<usize> = (0..inputs.len()).collect();
         order.sort_by_key(|&i| (std::cmp::Reverse(inputs[i].tokens()), i));
         let mut out = vec![0f32; inputs.len() * dim];
+        let parallel = ops::fused_on(&self.device());
         let (mut from, mut done) = (0, 0);
         while from < order.len() {
             let longest = inputs[order[from]].tokens().max(1);
             let to = (from + (token_budget / longest).max(1)).min(order.len());
-            let batch: Vec<&Input> = order[from..to].iter().map(|&i| &inputs[i]).collect();
-            let data = self.forward(&batch, &Pass::inference())?.into_data();
-            let values = data.as_slice::<f32>().map_err(|e| Error::Setting(format!("{e:?}")))?;
-            for (row, &i) in order[from..to].iter().enumerate() {
-                out[i * dim..(i + 1) * dim].copy_from_slice(&values[row * dim..(row + 1) * dim]);
+            let batch = &order[from..to];
+            let pieces = if parallel { pieces(batch, inputs) } else { vec![batch] };
+            let vectors = |piece: &&[usize]| -> Result<Vec<f32>> {
+                let batch: Vec<&Input> = piece.iter().map(|&i| &inputs[i]).collect();
+                let data = self.forward(&batch, pass)?.into_data();
+                data.try_into_vec().map_err(|e| Error::Setting(format!("{e:?}")))
+            };
+            let vectors: Vec<Vec<f32>> = if pieces.len() == 1 {
+                vec![vectors(&pieces[0])?]
+            } else {
+                pieces.par_iter().with_max_len(1).map(vectors).collect::<Result<_>>()?
+            };
+            for (&i, row) in batch.iter().zip(vectors.iter().flat_map(|values| values.chunks_exact(dim))) {
+                out[i * dim..(i + 1) * dim].copy_from_slice(row);
             }
             done += to - from;
             progress(done);

@@ -7,12 +7,19 @@ use burn::tensor::{Tensor, TensorData};
 use parallax_nn::folder::Folder;
 use parallax_nn::head::{Head, LinearHead, Mlp, MultiHead, Residual};
 use parallax_nn::pooling::{Mode, Pooling};
-use parallax_nn::{Error, Input, Layout, LoadOptions, Pass, SentenceEncoder, cpu, encoder, parameters};
+use parallax_nn::{
+    Error, Input, Layout, LoadOptions, Pass, Precision, SentenceEncoder, cpu, encoder, parameters,
+};
 use parallax_random::Key;
 use serde_json::Value;
 
 const FAMILIES: [&str; 5] = ["bert", "roberta", "xlm_roberta", "distilbert", "mpnet"];
 const TOLERANCE: f32 = 1e-4;
+
+/// The reference values are those of 32 bits.
+fn exact() -> LoadOptions {
+    LoadOptions { precision: Precision::F32, ..LoadOptions::default() }
+}
 
 fn folder(family: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference").join(family)
@@ -23,7 +30,7 @@ fn reference(family: &str) -> Value {
 }
 
 fn load(family: &str) -> SentenceEncoder {
-    SentenceEncoder::load(&folder(family), &LoadOptions::default(), &cpu()).unwrap()
+    SentenceEncoder::load(&folder(family), &exact(), &cpu()).unwrap()
 }
 
 fn floats(value: &Value) -> Vec<f32> {
@@ -223,7 +230,7 @@ fn a_saved_folder_loads_to_the_same_vectors() {
             });
             let to = temporary.path().join(format!("{family}-{}", head.is_some()));
             parallax_nn::folder::save(&model, &to, "# card\n").unwrap();
-            let again = SentenceEncoder::load(&to, &LoadOptions::default(), &cpu()).unwrap();
+            let again = SentenceEncoder::load(&to, &exact(), &cpu()).unwrap();
             let texts = strings(&reference(family)["texts"]);
             let embed =
                 |m: &SentenceEncoder| m.embed(&m.tokenize(&texts, None).unwrap(), 4096, |_| ()).unwrap();
@@ -258,8 +265,7 @@ fn edited(file: &str, edit: impl Fn(String) -> String) -> (tempfile::TempDir, Er
     copy("distilbert", to.path());
     let path = to.path().join(file);
     std::fs::write(&path, edit(std::fs::read_to_string(&path).unwrap())).unwrap();
-    let error =
-        SentenceEncoder::load(to.path(), &LoadOptions::default(), &cpu()).err().expect("must be refused");
+    let error = SentenceEncoder::load(to.path(), &exact(), &cpu()).err().expect("must be refused");
     (to, error)
 }
 
@@ -285,7 +291,7 @@ fn a_dense_module_without_an_activation_uses_tanh() {
     let mut config: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
     config.as_object_mut().unwrap().remove("activation_function");
     std::fs::write(&path, config.to_string()).unwrap();
-    let model = SentenceEncoder::load(to.path(), &LoadOptions::default(), &cpu()).unwrap();
+    let model = SentenceEncoder::load(to.path(), &exact(), &cpu()).unwrap();
     let reference = reference("distilbert");
     let inputs = model.tokenize(&strings(&reference["texts"]), None).unwrap();
     let got = model.embed(&inputs, 4096, |_| ()).unwrap();
@@ -300,8 +306,7 @@ fn a_truncated_weight_file_is_an_error_and_not_a_panic() {
     let bytes = std::fs::read(&path).unwrap();
     for keep in [0, 4, 100, bytes.len() / 2, bytes.len() - 1] {
         std::fs::write(&path, &bytes[..keep]).unwrap();
-        let error =
-            SentenceEncoder::load(to.path(), &LoadOptions::default(), &cpu()).err().expect("must be refused");
+        let error = SentenceEncoder::load(to.path(), &exact(), &cpu()).err().expect("must be refused");
         assert!(error.to_string().contains("model.safetensors"), "{error}");
     }
 }
@@ -313,7 +318,7 @@ fn a_bare_checkpoint_needs_a_pooling() {
     std::fs::remove_file(to.path().join("modules.json")).unwrap();
     let error = Folder::open(to.path(), None).unwrap_err();
     assert!(error.to_string().contains("pooling"), "{error}");
-    let options = LoadOptions { pooling: Some(Mode::Cls), max_tokens: None };
+    let options = LoadOptions { pooling: Some(Mode::Cls), ..exact() };
     assert_eq!(SentenceEncoder::load(to.path(), &options, &cpu()).unwrap().dim(), 32);
 }
 
@@ -329,10 +334,87 @@ fn minilm_equals_sentence_transformers() {
         return;
     }
     let reference: Value = serde_json::from_str(&std::fs::read_to_string(golden).unwrap()).unwrap();
-    let model = SentenceEncoder::load(&model, &LoadOptions::default(), &cpu()).unwrap();
+    let model = SentenceEncoder::load(&model, &exact(), &cpu()).unwrap();
     let texts = strings(&reference["texts"]);
     let inputs = model.tokenize(&texts, None).unwrap();
-    let error = difference(&model.embed(&inputs, 4096, |_| ()).unwrap(), &floats(&reference["embeddings"]));
+    let want = floats(&reference["embeddings"]);
+    let got = model.embed(&inputs, 4096, |_| ()).unwrap();
+    let error = difference(&got, &want);
     println!("all-MiniLM-L6-v2: {} texts, largest difference {error:e}", texts.len());
     assert!(error <= TOLERANCE, "{error}");
+    // The engine's own operations give the same.
+    let plain = parallax_nn::ops::plainly(|| model.embed(&inputs, 4096, |_| ()).unwrap());
+    assert!(difference(&plain, &want) <= TOLERANCE, "{}", difference(&plain, &want));
+    let rounded = model.with_precision(Precision::Bf16).unwrap().embed(&inputs, 4096, |_| ()).unwrap();
+    let cosine = lowest_cosine(&rounded, &want, 384);
+    println!("bf16: lowest cosine {cosine}");
+    assert!(cosine >= 0.9995, "{cosine}");
+}
+
+/// The lowest cosine of rows of the same place; all have length 1.
+fn lowest_cosine(a: &[f32], b: &[f32], dim: usize) -> f64 {
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum::<f64>();
+    a.chunks_exact(dim)
+        .zip(b.chunks_exact(dim))
+        .map(|(a, b)| dot(a, b) / (dot(a, a) * dot(b, b)).sqrt())
+        .fold(1.0, f64::min)
+}
+
+/// Products of 8-bit integers: close to the reference, after a way through the folder, and refused without a calibration.
+#[test]
+fn a_calibrated_folder_embeds_in_8_bits() {
+    let to = tempfile::tempdir().unwrap();
+    for family in FAMILIES {
+        let reference = reference(family);
+        let mut model = load(family);
+        let inputs = model.tokenize(&strings(&reference["texts"]), None).unwrap();
+        let refused = model.clone().with_precision(Precision::Int8).err().expect("must be refused");
+        assert!(refused.hint().unwrap().contains("convert quantize"), "{refused}");
+        model.calibrate(&inputs, |_| ()).unwrap();
+        let folder = to.path().join(family);
+        parallax_nn::folder::save(&model, &folder, "# card\n").unwrap();
+        let options = LoadOptions { precision: Precision::Int8, ..LoadOptions::default() };
+        let again = SentenceEncoder::load(&folder, &options, &cpu()).unwrap();
+        assert_eq!(again.calibration(), model.calibration());
+        let got = again.embed(&inputs, 4096, |_| ()).unwrap();
+        let exact = model.embed(&inputs, 4096, |_| ()).unwrap();
+        assert_ne!(got, exact, "{family}");
+        let cosine = lowest_cosine(&got, &exact, model.dim());
+        println!("{family}: lowest cosine in 8 bits {cosine}");
+        assert!(cosine >= 0.99, "{family}: {cosine}");
+        // Other weights make the calibration void.
+        assert!(again.map_network(|network| network).calibration().is_none());
+    }
+}
+
+/// A text's vector is the same to the last bit in any batch and for any number of threads.
+#[test]
+fn vectors_do_not_depend_on_the_batch() {
+    for family in FAMILIES {
+        let texts = strings(&reference(family)["texts"]);
+        let mut model = load(family);
+        let all = model.tokenize(&texts, None).unwrap();
+        model.calibrate(&all, |_| ()).unwrap();
+        for precision in [Precision::F32, Precision::Bf16, Precision::Int8] {
+            let model = model.clone().with_precision(precision).unwrap();
+            let dim = model.dim();
+            let alone: Vec<Vec<f32>> = all
+                .iter()
+                .map(|input| model.embed(std::slice::from_ref(input), 1, |_| ()).unwrap())
+                .collect();
+            for trial in 0..6u64 {
+                let key = Key::new(trial);
+                let chosen: Vec<usize> =
+                    (0..1 + key.below(0, 70)).map(|i| key.below(1 + i as u64, all.len())).collect();
+                let inputs: Vec<Input> = chosen.iter().map(|&i| all[i].clone()).collect();
+                let threads = 1 + trial as usize % 3;
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                let budget = [40, 500, 100_000][trial as usize % 3];
+                let got = pool.install(|| model.embed(&inputs, budget, |_| ()).unwrap());
+                for (&i, row) in chosen.iter().zip(got.chunks_exact(dim)) {
+                    assert_eq!(row, alone[i], "{family} {precision}: text {i} of trial {trial}");
+                }
+            }
+        }
+    }
 }

@@ -34,6 +34,7 @@ use parallax_data::{Columns, Split, TableOptions};
 use parallax_eval::Measure;
 use parallax_linear::SelectionConfig;
 use parallax_metric::Objective;
+use parallax_nn::Precision;
 use parallax_nn::head::Head;
 use parallax_nn::pooling::Mode;
 use parallax_train::Training;
@@ -241,6 +242,8 @@ pub struct Start {
     pub pooling: Option<Mode>,
     /// Longest text in tokens, special tokens included; the model's own limit where it is not given.
     pub max_tokens: Option<usize>,
+    /// How the encoder's products are rounded where texts are embedded to be measured: auto, f32, bf16 or int8.
+    pub precision: Precision,
     /// The name of the prompt put before every text; the model's default where it is not given.
     pub prompt: Option<String>,
 }

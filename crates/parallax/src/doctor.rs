@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use crate::Precision;
 use crate::models::{self, Locations, Place};
 
 /// The machine and the places.
@@ -20,6 +21,10 @@ pub struct Machine {
     pub processor: Option<String>,
     /// Instructions that the arithmetic makes use of, and whether they are there.
     pub instructions: Vec<(String, bool)>,
+    /// The instruction set that the encoder's products are written for, of those that are there and allowed.
+    pub kernels: String,
+    /// How the encoder's products are rounded where nothing else is asked for.
+    pub precision: Precision,
     /// Processors that this process may use.
     pub processors: usize,
     /// Threads of the current pool.
@@ -69,11 +74,12 @@ pub struct KnownModel {
 }
 
 /// The variables that Parallax reads.
-const VARIABLES: [&str; 9] = [
+const VARIABLES: [&str; 10] = [
     "PARALLAX_MODELS",
     "PARALLAX_DATA",
     "PARALLAX_CACHE",
     "PARALLAX_LOG",
+    "PARALLAX_ISA",
     "XDG_CACHE_HOME",
     "HF_ENDPOINT",
     "HTTPS_PROXY",
@@ -105,6 +111,8 @@ pub fn machine() -> Machine {
         target: format!("{} {}", std::env::consts::ARCH, std::env::consts::OS),
         processor: line("/proc/cpuinfo", "model name"),
         instructions,
+        kernels: parallax_nn::instruction_set().to_owned(),
+        precision: Precision::Auto.resolved(),
         processors: std::thread::available_parallelism().map_or(1, usize::from),
         threads: rayon::current_num_threads(),
         memory: kibibytes("MemTotal"),
@@ -220,6 +228,7 @@ impl fmt::Display for Machine {
             .map(|(name, there)| if *there { name.clone() } else { format!("no {name}") })
             .collect();
         writeln!(f, "instructions  {}", instructions.join(", "))?;
+        writeln!(f, "products      {} on {}", self.precision, self.kernels)?;
         writeln!(f, "threads       {} of {} processors", self.threads, self.processors)?;
         write!(f, "memory        {}, {} free", gib(self.memory), gib(self.memory_available))?;
         if self.memory_limit.is_some() {

@@ -10,7 +10,7 @@ use parallax_data::Parts;
 use parallax_eval::{
     Gallery, Retrieval, RetrievalConfig, SCORED_PAIRS, Similarity, Vectors, retrieval, scored_pairs,
 };
-use parallax_nn::SentenceEncoder;
+use parallax_nn::{Precision, SentenceEncoder};
 use parallax_random::Key;
 use serde::{Deserialize, Serialize};
 
@@ -94,6 +94,9 @@ pub struct EvaluationReport {
     pub classes: Option<usize>,
     /// Dimension of the embeddings.
     pub dim: usize,
+    /// How the encoder's products were rounded; absent for stored vectors.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub precision: Option<Precision>,
     /// The measures with their definitions.
     #[serde(flatten)]
     pub retrieval: Retrieval,
@@ -106,7 +109,8 @@ impl fmt::Display for EvaluationReport {
         if let Some(classes) = self.classes {
             write!(f, " of {classes} classes")?;
         }
-        writeln!(f, " ({}), {} dimensions", self.part.name(), self.dim)?;
+        write!(f, " ({}), {} dimensions", self.part.name(), self.dim)?;
+        writeln!(f, "{}", self.precision.map_or(String::new(), |precision| format!(" in {precision}")))?;
         let scored = mode == SCORED_PAIRS;
         if scored {
             write!(f, "similarity: {similarity}")?;
@@ -170,6 +174,7 @@ pub fn evaluate(
         rows: selected.len(),
         classes: classes(&rows, &selected),
         dim: encoder.dim(),
+        precision: encoder.text().is_some().then(|| encoder.precision()),
         retrieval: result.without_per_query(),
     })
 }

@@ -1,5 +1,6 @@
 //! From a table to an index on disk, and from a text to the rows that are nearest.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -8,7 +9,7 @@ use parallax_data::{Columns, Roles, Shape, Table, TableOptions, Vectors};
 use parallax_search::{Attributes, Batch, Filter, Index, IndexConfig, IndexInfo, IndexWriter, SpelledColumn};
 use serde_json::Value as Json;
 
-use crate::{Error, Model, Result};
+use crate::{Error, LoadOptions, Model, Precision, Result};
 
 pub use parallax_search as store;
 
@@ -95,7 +96,7 @@ pub fn build(
             None => store::Similarity::Cosine,
         },
         model: model.map(|(name, _)| lasting(name)),
-        metadata: options.prompt.map(|prompt| ("prompt".to_owned(), prompt.to_owned())).into_iter().collect(),
+        metadata: metadata(options.prompt, model.map(|(_, model)| model)),
         ..IndexConfig::default()
     };
     let mut writer = match (options.append, options.force) {
@@ -109,6 +110,18 @@ pub fn build(
                         "embed with {}, or build anew with --force",
                         old.unwrap_or_else(|| "the same one".into())
                     ),
+                ));
+            }
+            if let (Some(old), Some(new)) =
+                (open.config().metadata.get("precision"), config.metadata.get("precision"))
+                && old != new
+            {
+                return Err(Error::setting_with(
+                    format!(
+                        "{}: its vectors were computed in {old}, and these would be in {new}",
+                        output.display()
+                    ),
+                    format!("--precision {old}, or build anew with --force"),
                 ));
             }
             IndexWriter::append(output)?
@@ -150,6 +163,14 @@ pub fn build(
         progress(to, rows);
     }
     Ok(writer.finish()?)
+}
+
+/// What queries must be embedded with too.
+fn metadata(prompt: Option<&str>, model: Option<&Model>) -> BTreeMap<String, String> {
+    let prompt = prompt.map(|prompt| ("prompt".to_owned(), prompt.to_owned()));
+    let texts = model.filter(|model| model.reads_text());
+    let precision = texts.map(|model| ("precision".to_owned(), model.precision().to_string()));
+    prompt.into_iter().chain(precision).collect()
 }
 
 /// Which columns of a table become what.
@@ -249,11 +270,12 @@ pub struct Searcher {
 }
 
 impl Searcher {
-    /// Opens an index and loads the model that it names, or `model` instead.
+    /// Opens an index and loads the model that it names, or `model` instead, in the precision that the rows were embedded
+    /// in, or `precision` instead.
     ///
     /// # Errors
     /// No index, a damaged one, one without a model, a model of another dimension.
-    pub fn open(path: &Path, model: Option<&str>) -> Result<Searcher> {
+    pub fn open(path: &Path, model: Option<&str>, precision: Option<Precision>) -> Result<Searcher> {
         let index = Index::open(path)?;
         let Some(name) = model.or(index.config().model.as_deref()) else {
             return Err(Error::setting_with(
@@ -261,7 +283,10 @@ impl Searcher {
                 "--model NAME embeds the query",
             ));
         };
-        let model = Model::load(name)?;
+        let written = index.config().metadata.get("precision").and_then(|name| name.parse().ok());
+        let options =
+            LoadOptions { precision: precision.or(written).unwrap_or_default(), ..LoadOptions::default() };
+        let model = Model::load_with(name, &options, &mut |_| {})?;
         if !model.reads_text() {
             return Err(Error::setting_with(
                 format!("{name} reads stored vectors, and a query is a text"),

@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use parallax_nn::{Input, LoadOptions, SentenceEncoder, cpu};
+use parallax_nn::{Input, LoadOptions, Precision, SentenceEncoder, cpu};
 
 use crate::models::{self, Progress};
 use crate::{Error, Result};
@@ -112,6 +112,19 @@ impl Model {
         self.encoder.text().is_some()
     }
 
+    /// How the encoder's products are rounded: never [`Precision::Auto`].
+    pub fn precision(&self) -> Precision {
+        self.encoder.precision()
+    }
+
+    /// The same model with the encoder's products rounded in another way. Vectors of different precisions differ slightly.
+    ///
+    /// # Errors
+    /// [`Precision::Int8`] for a folder without a calibration; see [`convert::quantize`](crate::convert::quantize).
+    pub fn with_precision(self, precision: Precision) -> Result<Self> {
+        Ok(Model { encoder: self.encoder.with_precision(precision)? })
+    }
+
     /// The layers behind it.
     pub fn encoder(&self) -> &SentenceEncoder {
         &self.encoder
@@ -160,11 +173,7 @@ impl Vectors {
     /// # Panics
     /// If `i` or `j` is not below [`len`](Self::len).
     pub fn cosine(&self, i: usize, j: usize) -> f64 {
-        let dot =
-            |x: &[f32], y: &[f32]| x.iter().zip(y).map(|(&x, &y)| f64::from(x) * f64::from(y)).sum::<f64>();
-        let (x, y) = (self.row(i), self.row(j));
-        let norms = (dot(x, x) * dot(y, y)).sqrt();
-        if norms == 0.0 { 0.0 } else { dot(x, y) / norms }
+        cosine(self.row(i), self.row(j))
     }
 
     /// All values, row after row.
@@ -176,4 +185,11 @@ impl Vectors {
     pub fn into_values(self) -> Vec<f32> {
         self.values
     }
+}
+
+/// The cosine of the angle between two vectors, summed in 64 bits; 0 where either is the zero vector.
+pub(crate) fn cosine(x: &[f32], y: &[f32]) -> f64 {
+    let dot = |x: &[f32], y: &[f32]| x.iter().zip(y).map(|(&x, &y)| f64::from(x) * f64::from(y)).sum::<f64>();
+    let norms = (dot(x, x) * dot(y, y)).sqrt();
+    if norms == 0.0 { 0.0 } else { dot(x, y) / norms }
 }

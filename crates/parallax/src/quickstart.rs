@@ -224,7 +224,7 @@ fn configured(config: &RunConfig, way: Way, seed: u64, report: bool) -> RunConfi
 }
 
 fn answers(index: &Path) -> Result<Vec<Answer>> {
-    let searcher = Searcher::open(index, None)?;
+    let searcher = Searcher::open(index, None, None)?;
     let found = searcher.search(&QUERIES, 3, None, None)?;
     let answer = |(query, hits): (&&str, Vec<index::store::Hit<'_>>)| Answer {
         query: (*query).to_owned(),

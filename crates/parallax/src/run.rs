@@ -384,6 +384,7 @@ impl Ground<'_> {
             seed: config.seed,
             part: part.into(),
             dim: made.model.dim(),
+            precision: made.model.precision(),
             training: made.training,
             adapter: made.adapter,
             data: DataSummary::new(data, parts, data.sha256()?),
@@ -523,7 +524,11 @@ fn load(
             let path = crate::models::resolve(&start.path, &mut |message| {
                 on_event(&Event::Message(message.to_string()));
             })?;
-            let load = LoadOptions { pooling: start.pooling, max_tokens: start.max_tokens };
+            let load = LoadOptions {
+                pooling: start.pooling,
+                max_tokens: start.max_tokens,
+                precision: start.precision,
+            };
             (SentenceEncoder::load(&path, &load, &device)?, config.head.as_ref())
         }
     };

@@ -1,4 +1,5 @@
 use parallax_data::Sampler;
+use parallax_nn::Precision;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +12,9 @@ use crate::schedule::Schedule;
 pub struct Training {
     /// Passes over the training rows.
     pub epochs: u64,
+    /// How the encoder's products are rounded in training: f32, bf16, or auto, which is bf16 where the processor has AMX.
+    /// Weights, moments and sums are kept in 32 bits either way.
+    pub precision: Precision,
     /// Stops after so many steps, whatever `epochs` says.
     pub max_steps: Option<u64>,
     /// Rows (or pairs) per step.
@@ -66,6 +70,7 @@ impl Default for Training {
     fn default() -> Self {
         Training {
             epochs: 1,
+            precision: Precision::default(),
             max_steps: None,
             batch_size: 128,
             sampler: None,

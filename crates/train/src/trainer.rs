@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use parallax_data::sampler::Batches;
-use parallax_nn::{Pass, SentenceEncoder, parameters};
+use parallax_nn::{Pass, Precision, SentenceEncoder, parameters};
 use parallax_random::Key;
 use serde_json::{Value, json};
 
@@ -143,6 +143,11 @@ impl Trainer<'_> {
             if let Some(rate) = rate.filter(|rate| !(rate.is_finite() && *rate >= 0.0)) {
                 return Err(Error::Setting(format!("train.{name} = {rate} must be 0 or more")));
             }
+        }
+        if self.config.precision == Precision::Int8 {
+            return Err(Error::Setting(
+                "train.precision = \"int8\" has no gradients; it can be f32 or bf16".into(),
+            ));
         }
         if self.steps() == 0 {
             return Err(Error::Setting("train.epochs and train.max_steps leave no step to take".into()));
@@ -335,11 +340,12 @@ impl Trainer<'_> {
     }
 
     fn pass(&self, step: u64) -> Pass {
-        if self.config.dropout {
+        let pass = if self.config.dropout {
             Pass::training(self.key.named("dropout").at(step))
         } else {
             Pass::inference()
-        }
+        };
+        pass.with_precision(self.config.precision)
     }
 
     /// Forward and backward of some rows as they would be at `step`.

@@ -13,7 +13,7 @@ pub(crate) fn data(global: &Global, args: Data) -> anyhow::Result<()> {
     data.path = Files(args.data);
     data.split = args.split.as_deref().map(|split| parse_component(split, "data.split")).transpose()?;
     let model = match &args.model {
-        Some(model) => Some(super::load(model, &Default::default(), &progress)?),
+        Some(model) => Some(super::load(model, &Default::default(), None, &progress)?),
         None => None,
     };
     let settings =

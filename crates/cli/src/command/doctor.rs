@@ -1,7 +1,7 @@
 use std::process::ExitCode;
 
 use parallax::parity::TEXTS;
-use parallax::{BATCH_TOKENS, EmbedOptions, ParityOptions};
+use parallax::{BATCH_TOKENS, EmbedOptions, ParityOptions, Precision};
 
 use crate::args::{Doctor, Global, Parity};
 use crate::progress::Progress;
@@ -26,7 +26,9 @@ pub(crate) fn doctor(global: &Global, args: Option<Doctor>) -> anyhow::Result<Ex
 fn parity(global: &Global, args: Parity) -> anyhow::Result<ExitCode> {
     let mut progress = Progress::new(global.quiet);
     let stop = interrupt::flag("stopping");
-    let model = super::load(&args.model, &args.load, &progress)?;
+    // Another program's vectors are compared with the most exact of ours where nothing else is asked for.
+    let precision = global.precision.or(Some(Precision::F32));
+    let model = super::load(&args.model, &args.load, precision, &progress)?;
     let options = ParityOptions {
         texts: args.texts.as_deref(),
         min_cosine: args.min_cosine,

@@ -20,7 +20,7 @@ pub(crate) fn embed(global: &Global, args: Embed) -> anyhow::Result<()> {
     }
     let mut progress = Progress::new(global.quiet);
     let stop = interrupt::flag("stopping; nothing will be written");
-    let model = super::load(&args.model, &args.load, &progress)?;
+    let model = super::load(&args.model, &args.load, global.precision, &progress)?;
     let options = EmbedOptions {
         column: args.column.as_deref(),
         prompt: args.prompt.as_deref(),

@@ -36,7 +36,8 @@ pub(crate) fn eval(global: &Global, args: Eval) -> anyhow::Result<()> {
     });
     let mut progress = Progress::new(global.quiet);
     let stored = npy(&args.what);
-    let model = if stored { None } else { Some(super::load(&args.what, &args.load, &progress)?) };
+    let model =
+        if stored { None } else { Some(super::load(&args.what, &args.load, global.precision, &progress)?) };
     if stored {
         data.vectors = Some(args.what);
     }

@@ -42,7 +42,9 @@ fn make(global: &Global, args: IndexBuild) -> anyhow::Result<()> {
         (None, false) => None,
     };
     let model = match &name {
-        Some(name) => Some((name.as_str(), super::load(name.as_ref(), &args.load, &progress)?)),
+        Some(name) => {
+            Some((name.as_str(), super::load(name.as_ref(), &args.load, global.precision, &progress)?))
+        }
         None => None,
     };
     let source = Source { table, vectors: vectors.into_iter().next(), text: args.text, id: args.id };
@@ -77,7 +79,7 @@ fn described(info: &store::IndexInfo) -> String {
 
 /// `parallax search`
 pub(crate) fn search(global: &Global, args: Search) -> anyhow::Result<()> {
-    let searcher = Searcher::open(&args.index, args.model.as_deref())?;
+    let searcher = Searcher::open(&args.index, args.model.as_deref(), global.precision)?;
     let found = searcher.search(&args.query, args.k, args.filter.as_deref(), args.prompt.as_deref())?;
     output::result(global, &found, || {
         let mut text = String::new();

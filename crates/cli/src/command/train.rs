@@ -1,7 +1,7 @@
 use std::process::ExitCode;
 
-use parallax::RunConfig;
 use parallax::run::{Event, TrainOptions};
+use parallax::{Precision, RunConfig};
 
 use crate::args::{Global, Train};
 use crate::progress::Progress;
@@ -15,6 +15,15 @@ pub(crate) fn train(global: &Global, args: Train) -> anyhow::Result<ExitCode> {
         config.seed = seed;
     }
     config.output.tensorboard |= args.tensorboard;
+    if let Some(precision) = global.precision {
+        if let Some(start) = &mut config.model {
+            start.precision = precision;
+        }
+        // 8 bits have no gradients: such a run is measured in them, and trained as it would be anyway.
+        if precision != Precision::Int8 {
+            config.train.precision = precision;
+        }
+    }
     if args.dry_run {
         let options = TrainOptions { resume: args.resume, out: args.out, ..TrainOptions::default() };
         let mut progress = Progress::new(global.quiet);

@@ -103,12 +103,24 @@ fn what_makes_vectors_differ_is_named() {
         .replace("\"pooling_mode_cls_token\": false", "\"pooling_mode_cls_token\": true")
         .replace("\"pooling_mode_mean_tokens\": true", "\"pooling_mode_mean_tokens\": false");
     fs::write(&config, text).unwrap();
-    folder.run(&["embed", "cls", "texts.jsonl", "-o", "vectors.npy"]).ok();
+    folder.run(&["embed", "cls", "texts.jsonl", "-o", "vectors.npy", "--precision", "f32"]).ok();
     assert_ne!(read_npy(&folder.path("vectors.npy")).0, values);
     differs(&[], &["cause: the same with cls pooling", "1.000000"]);
 
     // A shorter limit.
-    folder.run(&["embed", &model, "texts.jsonl", "-o", "vectors.npy", "--max-tokens", "4"]).ok();
+    folder
+        .run(&[
+            "embed",
+            &model,
+            "texts.jsonl",
+            "-o",
+            "vectors.npy",
+            "--max-tokens",
+            "4",
+            "--precision",
+            "f32",
+        ])
+        .ok();
     differs(&[], &["not the same"]);
     folder.run(&parity(&model, &["--max-tokens", "4"])).ok();
 }
@@ -150,7 +162,7 @@ fn files_that_do_not_fit_are_refused() {
         .names(&["built-in texts"])
         .hints("doctor texts");
     folder.write("lines.txt", folder.run(&["doctor", "texts"]).ok());
-    folder.run(&["embed", &model, "lines.txt", "-o", "vectors.npy"]).ok();
+    folder.run(&["embed", &model, "lines.txt", "-o", "vectors.npy", "--precision", "f32"]).ok();
     let text = folder.run(&["doctor", "parity", &model, "--against", "vectors.npy"]).ok();
     assert!(text.contains("12 rows") && text.contains("lowest 1.000000"), "{text}");
 }

@@ -36,13 +36,19 @@ fn embeddings_equal_the_reference_values() {
             serde_json::from_slice(&fs::read(model.join("reference.json")).unwrap()).unwrap();
         folder.write("in.jsonl", jsonl(&reference["texts"]));
         let model = model.to_str().unwrap();
-        let summary = folder.run(&["embed", model, "in.jsonl", "-o", "out.npy", "--json"]).json();
+        let exact = ["embed", model, "in.jsonl", "-o", "out.npy", "--precision", "f32", "--json"];
+        let summary = folder.run(&exact).json();
         let want = numbers(&reference["embeddings"]);
         assert_eq!(summary["rows"], want.len());
         let (values, dim) = read_npy(&folder.path("out.npy"));
         assert_eq!(dim, want[0].len());
         let difference = largest_difference(&values, &want);
         assert!(difference < 1e-4, "{name}: {difference}");
+        // Whatever the machine multiplies fastest is near.
+        folder.run(&["embed", model, "in.jsonl", "-o", "out.npy"]).ok();
+        let difference = largest_difference(&read_npy(&folder.path("out.npy")).0, &want);
+        let largest = want.iter().flatten().fold(1f64, |most, value| most.max(value.abs()));
+        assert!(difference < 2e-2 * largest, "{name}: {difference} of {largest}");
         // Another number of threads, the same bytes.
         folder.run(&["embed", model, "in.jsonl", "-o", "one.npy", "--threads", "1"]).ok();
         folder.run(&["embed", model, "in.jsonl", "-o", "two.npy", "--threads", "2"]).ok();
@@ -50,7 +56,9 @@ fn embeddings_equal_the_reference_values() {
         assert_eq!(folder.names(), ["in.jsonl", "one.npy", "out.npy", "two.npy"]);
 
         for (prompt, rows) in reference["embeddings_with_prompt"].as_object().unwrap() {
-            folder.run(&["embed", model, "in.jsonl", "-o", "out.npy", "--prompt", prompt]).ok();
+            folder
+                .run(&["embed", model, "in.jsonl", "-o", "out.npy", "--prompt", prompt, "--precision", "f32"])
+                .ok();
             let (values, _) = read_npy(&folder.path("out.npy"));
             let difference = largest_difference(&values, &numbers(rows));
             assert!(difference < 1e-4, "{name} with prompt {prompt}: {difference}");
@@ -115,4 +123,48 @@ fn a_head_alone_reads_stored_vectors() {
         .refused(&["embed", bert.to_str().unwrap(), "x.npy", "-o", "z.npy"])
         .names(&["x.npy", "reads texts"])
         .hints("table");
+}
+
+#[test]
+fn a_quantized_folder_embeds_in_8_bits_and_others_are_refused() {
+    let folder = Folder::new();
+    let model = reference("bert");
+    let reference: Value = serde_json::from_slice(&fs::read(model.join("reference.json")).unwrap()).unwrap();
+    folder.write("in.jsonl", jsonl(&reference["texts"]));
+    let model = model.to_str().unwrap();
+    let in_8_bits =
+        |model: &str| folder.run(&["embed", model, "in.jsonl", "-o", "out.npy", "--precision", "int8"]);
+    folder
+        .refused(&["embed", model, "in.jsonl", "-o", "out.npy", "--precision", "int8"])
+        .names(&["calibration"])
+        .hints("parallax convert quantize");
+    let made =
+        folder.run(&["convert", "quantize", model, "--texts", "in.jsonl", "-o", "small", "--json"]).json();
+    assert_eq!(made["texts"], reference["texts"].as_array().unwrap().len());
+    assert!(made["lowest_cosine"].as_f64() > Some(0.99), "{made}");
+    in_8_bits("small").ok();
+    let difference =
+        largest_difference(&read_npy(&folder.path("out.npy")).0, &numbers(&reference["embeddings"]));
+    assert!(difference > 1e-5 && difference < 0.2, "{difference}");
+    // An index keeps the precision of its rows.
+    folder
+        .run(&["index", "build", "in.jsonl", "--model", "small", "-o", "index", "--precision", "int8"])
+        .ok();
+    let found = folder.run(&["search", "index", reference["texts"][0].as_str().unwrap(), "--json"]).json();
+    assert!(found[0][0]["score"].as_f64() > Some(0.999_999), "{found}");
+    folder
+        .refused(&[
+            "index",
+            "build",
+            "in.jsonl",
+            "--model",
+            "small",
+            "-o",
+            "index",
+            "--append",
+            "--precision",
+            "f32",
+        ])
+        .names(&["int8"])
+        .hints("--precision int8");
 }

@@ -6,7 +6,7 @@ use crate::{Ended, Folder, reference};
 fn usage_errors_end_with_2() {
     let folder = Folder::new();
     for args in [
-        &["list", "--precision", "bf16"][..],
+        &["list", "--precision", "fp4"][..],
         &["train"],
         &["nothing"],
         &[],
@@ -17,8 +17,8 @@ fn usage_errors_end_with_2() {
         assert_eq!(ended.code, Some(2), "{args:?}: {}", ended.err);
         assert_eq!(ended.out, "", "{args:?}");
     }
-    let precision = folder.run(&["list", "--precision", "bf16"]).err;
-    assert!(precision.contains("bf16") && precision.contains("f32"), "{precision}");
+    let precision = folder.run(&["list", "--precision", "fp4"]).err;
+    assert!(precision.contains("fp4") && precision.contains("auto, f32, bf16, int8"), "{precision}");
     assert!(folder.run(&["eval", "x.npy", "y.csv", "--measure", "recal@5"]).err.contains("recall@K"));
     assert!(folder.run(&["--version"]).ok().starts_with("parallax "));
 }

@@ -1,5 +1,5 @@
 use burn::module::Module;
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 
 use crate::layer::Embedding;
 
@@ -22,16 +22,13 @@ impl RelativePositionBias {
         RelativePositionBias { table: Embedding::zeros(buckets, heads, device) }
     }
 
-    /// `[1, H, L, L]`.
-    pub fn forward(&self, length: usize) -> Tensor<4> {
-        let device = self.table.weight.lazy_device();
-        let buckets = self.table.rows();
-        let indices: Vec<i64> = (0..length * length)
-            .map(|at| bucket(at as i64 % length as i64 - at as i64 / length as i64, buckets) as i64)
-            .collect();
-        let indices = Tensor::<1, Int>::from_data(TensorData::new(indices, [length * length]), &device);
-        let heads = self.table.weight.dims()[1];
-        self.table.forward(indices).reshape([length, length, heads]).permute([2, 0, 1]).unsqueeze()
+    /// The bias of every head by distance `[H, 2 · reach − 1]`: that of a key at `offset` from its query stands at
+    /// `offset + reach − 1`.
+    pub fn by_distance(&self, reach: usize) -> Tensor<2> {
+        let (buckets, reach) = (self.table.rows(), reach as i64);
+        self.table
+            .forward((1 - reach..reach).map(|offset| bucket(offset, buckets) as u32).collect())
+            .transpose()
     }
 }
 

@@ -1,13 +1,13 @@
 use std::path::Path;
 
 use burn::module::Module;
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 use safetensors::tensor::Dtype;
 
 use crate::folder::weights::{Tensor as Stored, Weights};
 use crate::layer::Embedding;
 use crate::pooling::{Mode, Pooling};
-use crate::{Error, Layout, Result};
+use crate::{Error, Result, ops};
 
 /// A token table and nothing else: a text's vector is the mean of the rows of its tokens, `x = 1/L Σ E[tₗ]`; a text
 /// without tokens is the zero vector.
@@ -44,13 +44,11 @@ impl StaticEmbedding {
     /// Token ids of each text to their means `[B, D]`.
     pub fn forward(&self, texts: &[&[u32]]) -> Tensor<2> {
         let device = self.embedding.weight.lazy_device();
-        let layout = Layout::new(&texts.iter().map(|ids| ids.len().max(1)).collect::<Vec<_>>());
+        let layout = ops::layout(&texts.iter().map(|ids| ids.len().max(1)).collect::<Vec<_>>(), &device);
         let mut ids = Vec::with_capacity(layout.tokens());
         for (row, at) in layout.places() {
-            ids.push(texts[row].get(at).map_or(0, |&id| i64::from(id)));
+            ids.push(texts[row].get(at).copied().unwrap_or(0));
         }
-        let tokens = ids.len();
-        let ids = Tensor::<1, Int>::from_data(TensorData::new(ids, [tokens]), &device);
         let mean =
             Pooling::new(Mode::Mean).forward(self.embedding.forward(ids), &layout, &vec![0; texts.len()]);
         if texts.iter().all(|ids| !ids.is_empty()) {

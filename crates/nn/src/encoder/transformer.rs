@@ -1,8 +1,8 @@
 use burn::module::Module;
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 
 use super::{Config, Family, RelativePositionBias};
-use crate::layer::{Embedding, LayerNorm, Linear};
+use crate::layer::{Activation, Embedding, LayerNorm, Linear};
 use crate::{Layout, Pass, ops};
 
 /// Token, position and token-type embeddings, summed and normalised.
@@ -99,38 +99,28 @@ impl Transformer {
     /// Token ids of each text, each with at least one token, to the flat hidden states `[N, D]` of `layout`.
     pub fn forward(&self, texts: &[&[u32]], layout: &Layout, pass: &Pass) -> Tensor<2> {
         let config = &self.config;
-        let mut x = self.embed(texts, layout);
-        x = self.embeddings.norm.forward(x);
-        x = ops::dropout(x, layout, config.dropout, pass.site("embeddings", 0));
+        let drop = |site, index| ops::Dropout { layout, p: config.dropout, key: pass.site(site, index) };
+        let mut x = ops::dropout(self.embed(texts, layout), drop("embeddings", 0));
+        let longest = layout.groups().first().map_or(1, |group| group.length);
+        let bias = self.relative_position.as_ref().map(|bias| bias.by_distance(longest));
         for (index, block) in self.layers.iter().enumerate() {
-            let attended = {
-                let attention = &block.attention;
-                let weights = pass.site("attention", index).map(|key| (config.attention_dropout, key));
-                let mixed = ops::attention(
-                    attention.query.forward(x.clone()),
-                    attention.key.forward(x.clone()),
-                    attention.value.forward(x.clone()),
-                    config.heads,
-                    layout,
-                    |length| self.relative_position.as_ref().map(|bias| bias.forward(length)),
-                    weights.filter(|(p, _)| *p > 0.0),
-                );
-                attention.output.forward(mixed)
-            };
-            let attended =
-                ops::dropout(attended, layout, config.dropout, pass.site("attention output", index));
-            x = block.attention_norm.forward(x + attended);
-            let hidden = config.activation.forward(block.intermediate.forward(x.clone()));
-            let fed = block.output.forward(hidden);
-            let fed = ops::dropout(fed, layout, config.dropout, pass.site("output", index));
-            x = block.output_norm.forward(x + fed);
+            let attention = &block.attention;
+            let projections = [&attention.query, &attention.key, &attention.value];
+            let projected = Linear::passes(projections, x.clone(), Activation::Identity, pass);
+            let weights = pass.site("attention", index).map(|key| (config.attention_dropout, key));
+            let weights = weights.filter(|(p, _)| *p > 0.0);
+            let mixed = ops::attention(projected, config.heads, layout, bias.clone(), weights);
+            let attended = attention.output.pass(mixed, Activation::Identity, pass);
+            x = block.attention_norm.forward_sum(attended, x, drop("attention output", index));
+            let hidden = block.intermediate.pass(x.clone(), config.activation, pass);
+            let fed = block.output.pass(hidden, Activation::Identity, pass);
+            x = block.output_norm.forward_sum(fed, x, drop("output", index));
         }
         x
     }
 
     fn embed(&self, texts: &[&[u32]], layout: &Layout) -> Tensor<2> {
         let config = &self.config;
-        let device = self.embeddings.word.weight.lazy_device();
         let n = layout.tokens();
         let (mut words, mut positions) = (Vec::with_capacity(n), Vec::with_capacity(n));
         for group in layout.groups() {
@@ -139,27 +129,22 @@ impl Transformer {
                 let mut next = config.first_position();
                 for at in 0..group.length {
                     let id = ids.get(at).copied().unwrap_or(config.padding);
-                    words.push(i64::from(id));
+                    words.push(id);
                     positions.push(match config.family {
-                        Family::Bert | Family::DistilBert => at as i64,
+                        Family::Bert | Family::DistilBert => at as u32,
                         // These number only tokens that are not padding, whatever stands between them.
-                        Family::Roberta | Family::MpNet if id == config.padding => i64::from(config.padding),
+                        Family::Roberta | Family::MpNet if id == config.padding => config.padding,
                         Family::Roberta | Family::MpNet => {
                             next += 1;
-                            next as i64 - 1
+                            next as u32 - 1
                         }
                     });
                 }
             }
         }
-        let index = |values: Vec<i64>| Tensor::<1, Int>::from_data(TensorData::new(values, [n]), &device);
-        let mut x =
-            self.embeddings.word.forward(index(words)) + self.embeddings.position.forward(index(positions));
-        if let Some(types) = &self.embeddings.token_type {
-            x = x + types
-                .forward(Tensor::<1, Int>::from_data(TensorData::new(vec![0i64], [1]), &device))
-                .reshape([1, config.width]);
-        }
-        x
+        let Embeddings { word, position, token_type, norm } = &self.embeddings;
+        let mut tables = vec![(word.weight.val(), words), (position.weight.val(), positions)];
+        tables.extend(token_type.as_ref().map(|types| (types.weight.val(), vec![0; n])));
+        ops::embedding(tables, Some(norm.affine()))
     }
 }

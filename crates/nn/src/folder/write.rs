@@ -71,6 +71,9 @@ fn fill(model: &SentenceEncoder, to: &Path, card: &str) -> Result<()> {
     } else if let Some(tower) = model.text() {
         copy_files(&tower.source, to)?;
         write_encoder(model, to)?;
+        if let Some(calibration) = model.calibration() {
+            calibration.write(to)?;
+        }
         let settings = json!({ "max_seq_length": tower.max_tokens, "do_lower_case": tower.lower_case });
         write_json(&to.join("sentence_bert_config.json"), &settings)?;
         modules.push(entry(0, TRANSFORMER, ""));

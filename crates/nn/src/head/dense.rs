@@ -19,7 +19,7 @@ pub struct Dense {
 impl Dense {
     /// `[B, in]` to `[B, out]`.
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        let y = self.activation.forward(self.linear.forward(x.clone()));
-        if self.residual { y + x } else { y }
+        let residual = self.residual.then(|| x.clone());
+        self.linear.finished(x, self.activation, residual)
     }
 }

@@ -3,6 +3,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::ops;
+use parallax_kernels::activation::Activation as Kernel;
 
 /// An elementwise function between linear layers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -55,13 +56,18 @@ impl Activation {
 
     /// x `[N, D]` to `[N, D]`.
     pub fn forward(self, x: Tensor<2>) -> Tensor<2> {
+        ops::activate(x, self)
+    }
+
+    /// The kernels' name of it; `None` for the identity.
+    pub(crate) fn kernel(self) -> Option<Kernel> {
         match self {
-            Activation::Identity => x,
-            Activation::Tanh => ops::tanh(x),
-            Activation::Relu => ops::relu(x),
-            Activation::Gelu => ops::gelu(x),
-            Activation::GeluTanh => ops::gelu_tanh(x),
-            Activation::Silu => ops::silu(x),
+            Activation::Identity => None,
+            Activation::Tanh => Some(Kernel::Tanh),
+            Activation::Relu => Some(Kernel::Relu),
+            Activation::Gelu => Some(Kernel::Gelu),
+            Activation::GeluTanh => Some(Kernel::GeluTanh),
+            Activation::Silu => Some(Kernel::Silu),
         }
     }
 }

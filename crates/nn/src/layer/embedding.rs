@@ -1,5 +1,5 @@
 use burn::module::{Module, Param};
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Device, Tensor};
 
 use super::zeros;
 use crate::ops;
@@ -18,8 +18,8 @@ impl Embedding {
     }
 
     /// Rows by index: `[N, D]`.
-    pub fn forward(&self, indices: Tensor<1, Int>) -> Tensor<2> {
-        ops::embedding(self.weight.val(), indices)
+    pub fn forward(&self, rows: Vec<u32>) -> Tensor<2> {
+        ops::embedding(vec![(self.weight.val(), rows)], None)
     }
 
     /// `V`.

@@ -27,6 +27,16 @@ impl LayerNorm {
 
     /// x `[N, D]` to `[N, D]`.
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        ops::layer_norm(x, self.weight.val(), self.bias.val(), self.epsilon)
+        ops::layer_norm(x, None, self.affine())
+    }
+
+    /// The norm of `dropout(x) + residual`.
+    pub fn forward_sum(&self, x: Tensor<2>, residual: Tensor<2>, dropout: ops::Dropout<'_>) -> Tensor<2> {
+        ops::layer_norm(x, Some((residual, dropout)), self.affine())
+    }
+
+    /// γ, β and ε.
+    pub(crate) fn affine(&self) -> ops::Affines {
+        (self.weight.val(), self.bias.val(), self.epsilon)
     }
 }

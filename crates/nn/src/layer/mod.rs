@@ -1,11 +1,13 @@
 //! The layers that every model is made of. Each calls only [`crate::ops`].
 
 mod activation;
+mod channels;
 mod embedding;
 mod layer_norm;
 mod linear;
 
 pub use activation::Activation;
+pub use channels::Channels;
 pub use embedding::Embedding;
 pub use layer_norm::LayerNorm;
 pub use linear::Linear;

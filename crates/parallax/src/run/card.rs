@@ -46,7 +46,11 @@ pub(super) fn card(config: &RunConfig, loss: &str, outcome: &Outcome) -> String 
     if outcome.measures.is_empty() {
         text.push_str("Not measured: the data had no test rows.\n");
     } else {
-        let _ = writeln!(text, "On the {} part: {}.\n", outcome.part, outcome.measured_on());
+        let _ = write!(text, "On the {} part: {}", outcome.part, outcome.measured_on());
+        if config.model.is_some() {
+            let _ = write!(text, "; vectors computed in {}", outcome.precision);
+        }
+        text.push_str(".\n\n");
         text.push_str("| measure | before | after | change (95 % interval) |\n|---|---|---|---|\n");
         for m in &outcome.measures {
             let value = |value: Option<f64>| value.map_or(String::new(), |value| format!("{value:.4}"));

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use parallax_data::{Labels, Parts};
 use parallax_eval::{Interval, Retrieval, SCORED_PAIRS};
 use parallax_linear::Selection;
+use parallax_nn::Precision;
 use parallax_report::MeasureChange;
 use parallax_train::{Plan, Trained, Trainer, duration};
 use serde::{Deserialize, Serialize};
@@ -30,6 +31,8 @@ pub struct Outcome {
     pub seed: u64,
     /// Dimension of the embeddings.
     pub dim: usize,
+    /// How the encoder's products were rounded where vectors were measured.
+    pub precision: Precision,
     /// The part that was measured: `test`, or `validation` where there are no test rows.
     pub part: String,
     /// Queries measured.
