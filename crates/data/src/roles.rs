@@ -95,6 +95,30 @@ pub fn negatives(row: &Row<'_>, columns: &[usize]) -> Result<Vec<String>> {
     Ok(texts)
 }
 
+/// What a teacher says of the candidates of one row of [`Shape::Triplets`] with `negatives` negatives, over all columns of scores:
+/// of the positive first, then of each negative, `[1 + negatives]`.
+///
+/// A column holds a number or a list of them (also as text, `[0.9, 0.1]`). With one number for each negative and none for the
+/// positive, the numbers are margins, the score of the positive less that of the negative; then the positive has the score
+/// 0 and a negative its margin below, which is the same to losses on margins and on softmax.
+///
+/// # Errors
+/// [`Error::MissingCell`](crate::Error::MissingCell) for an empty cell; [`Error::CellType`](crate::Error::CellType) for anything
+/// that is not a finite number, and for another number of them.
+pub fn scores(row: &Row<'_>, columns: &[usize], negatives: usize) -> Result<Vec<f64>> {
+    let mut numbers = Vec::with_capacity(1 + negatives);
+    for &column in columns {
+        numbers.extend(row.numbers(column)?);
+    }
+    match numbers.len() {
+        n if n == 1 + negatives => Ok(numbers),
+        n if n == negatives && n > 0 => {
+            Ok(std::iter::once(0.0).chain(numbers.into_iter().map(|margin| -margin)).collect())
+        }
+        n => Err(row.wrong_number(columns, n, negatives)),
+    }
+}
+
 impl Roles {
     /// Finds the roles of an opened table: by names as [`Columns::resolve`] does, and where names leave it open by what
     /// the columns hold, of which up to 20,000 rows are read.

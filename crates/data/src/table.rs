@@ -358,15 +358,47 @@ impl Row<'_> {
     /// # Panics
     /// If `column` is out of range.
     pub fn number(&self, column: usize) -> Result<f64> {
+        self.number_of(column, self.text(column)?)
+    }
+
+    /// The cell as finite numbers: the items of a list, one for a number. A text in brackets, `[1, 0.5]`, is a list too.
+    ///
+    /// # Errors
+    /// As [`number`](Self::number).
+    ///
+    /// # Panics
+    /// If `column` is out of range.
+    pub fn numbers(&self, column: usize) -> Result<Vec<f64>> {
+        if let Cell::List(items) = &self.cells[column] {
+            return items.iter().map(|item| self.number_of(column, item)).collect();
+        }
         let text = self.text(column)?.trim();
-        match text {
+        match text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            Some(items) => items.split(',').map(|item| self.number_of(column, item)).collect(),
+            None => Ok(vec![self.number_of(column, text)?]),
+        }
+    }
+
+    fn number_of(&self, column: usize, text: &str) -> Result<f64> {
+        match text.trim() {
             "" => Err(self.missing(column)),
             "true" | "True" => Ok(1.0),
             "false" | "False" => Ok(0.0),
-            _ => match text.parse::<f64>() {
+            text => match text.parse::<f64>() {
                 Ok(number) if number.is_finite() => Ok(number),
                 _ => Err(self.wrong(column, "a number", &format!("{text:?}"))),
             },
+        }
+    }
+
+    /// A row with `found` scores for its `negatives` negatives.
+    pub(crate) fn wrong_number(&self, columns: &[usize], found: usize, negatives: usize) -> Error {
+        let names: Vec<&str> = columns.iter().map(|&column| self.table.columns[column].as_str()).collect();
+        Error::CellType {
+            place: self.place(),
+            field: names.join(", "),
+            expected: "a score for the positive and for each negative, or a margin for each negative",
+            found: format!("{found} of them for {negatives} negatives"),
         }
     }
 

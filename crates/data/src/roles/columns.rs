@@ -22,8 +22,10 @@ pub struct Columns {
     pub positive: Option<String>,
     /// Texts that do not belong to the anchor, one column or several (found as: negative, negatives, negative_1, ...).
     pub negatives: Option<Vec<String>>,
-    /// The similarity of a pair (found as: score, scores, similarity).
-    pub score: Option<String>,
+    /// The similarity of a pair (found as: score, scores, similarity); beside negatives what a teacher says of the positive and
+    /// of each negative, one column with a list or several columns (found also as: score_1, score_2, ..., positive_score,
+    /// negative_score, ...).
+    pub score: Option<Vec<String>>,
     /// The part a row belongs to: training, validation or test (found as: split).
     pub split: Option<String>,
     /// A name for the row (found as: id, _id, idx, guid).
@@ -117,22 +119,45 @@ impl Finder<'_> {
         }
     }
 
+    /// The columns that were set.
+    fn several(&self, names: &[String]) -> Result<Vec<usize>> {
+        let found = names.iter().map(|name| Ok(self.explicit(&Some(name.clone()))?.map(|f| f.column)));
+        Ok(found.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+    }
+
+    /// The columns whose names give them a place, in the order of their places.
+    fn placed(&self, taken: &[usize], place: impl Fn(&str) -> Option<u32>) -> Vec<usize> {
+        let free = (0..self.columns.len()).filter(|column| !taken.contains(column));
+        let mut found: Vec<(u32, usize)> =
+            free.filter_map(|column| Some((place(&self.columns[column].to_lowercase())?, column))).collect();
+        found.sort_unstable();
+        found.into_iter().map(|(_, column)| column).collect()
+    }
+
     fn negatives(&self, names: &Option<Vec<String>>, taken: &[usize]) -> Result<(Vec<usize>, bool)> {
         if let Some(names) = names {
-            let found = names.iter().map(|name| Ok(self.explicit(&Some(name.clone()))?.map(|f| f.column)));
-            return Ok((found.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect(), true));
+            return Ok((self.several(names)?, true));
         }
-        let mut found: Vec<(u32, usize)> = (0..self.columns.len())
-            .filter(|column| !taken.contains(column))
-            .filter_map(|column| {
-                let name = self.columns[column].to_lowercase();
-                let number =
-                    if NEGATIVE.contains(&name.as_str()) { Some(0) } else { numbered_negative(&name) };
-                number.map(|number| (number, column))
-            })
-            .collect();
-        found.sort_unstable();
-        Ok((found.into_iter().map(|(_, column)| column).collect(), false))
+        let place = |name: &str| if NEGATIVE.contains(&name) { Some(0) } else { numbered_negative(name) };
+        Ok((self.placed(taken, place), false))
+    }
+
+    /// The columns of scores: as set, else the only one with a known name, else beside negatives one for each candidate.
+    fn scores(
+        &self,
+        names: &Option<Vec<String>>,
+        taken: &[usize],
+        negatives: bool,
+    ) -> Result<(Vec<usize>, bool), Stop> {
+        if let Some(names) = names {
+            return Ok((self.several(names)?, true));
+        }
+        if let Some(found) = self.find("score", &None, SCORE, taken)? {
+            return Ok((vec![found.column], false));
+        }
+        let found = if negatives { self.placed(taken, candidate_score) } else { Vec::new() };
+        // One alone says nothing of the others.
+        Ok((if found.len() > 1 { found } else { Vec::new() }, false))
     }
 }
 
@@ -242,9 +267,9 @@ impl Columns {
 
     /// The columns the user named, which no convention may claim for another role.
     fn set_columns(&self, finder: &Finder<'_>) -> Result<Vec<usize>> {
-        let one = [&self.text, &self.label, &self.anchor, &self.positive, &self.score, &self.split, &self.id];
+        let one = [&self.text, &self.label, &self.anchor, &self.positive, &self.split, &self.id];
         let mut taken = Vec::new();
-        let many = self.negatives.iter().flatten().cloned().map(Some);
+        let many = self.negatives.iter().chain(&self.score).flatten().cloned().map(Some);
         for name in one.into_iter().cloned().chain(many) {
             if let Some(found) = finder.explicit(&name)? {
                 if taken.contains(&found.column) {
@@ -278,12 +303,12 @@ impl Columns {
         let Some(positive) = finder.find("positive", &self.positive, POSITIVE, taken)? else {
             return Ok(None);
         };
-        let score = finder.find("score", &self.score, SCORE, taken)?;
         let (negatives, negatives_set) = finder.negatives(&self.negatives, taken)?;
+        let (scores, scores_set) = finder.scores(&self.score, taken, !negatives.is_empty())?;
         // With the pair set by name, a column that merely looks like a label is the user's to leave out.
         let found_by_name = self.anchor.is_none() && self.positive.is_none();
         if found_by_name
-            && score.is_none()
+            && scores.is_empty()
             && negatives.is_empty()
             && let Some(&label) = finder.known(LABEL, taken).first()
         {
@@ -301,24 +326,28 @@ impl Columns {
         }
         let (anchor_column, positive_column) = (anchor.column, positive.column);
         let mut roles = vec![("anchor", anchor), ("positive", positive)];
-        let shape = match (score, negatives.is_empty()) {
-            (Some(_), false) => {
-                let problem = "a score and negatives together are not known".to_owned();
-                let hint =
-                    format!("{}, or leave the score column out of the file", ask(&[("negatives", "")]));
+        let shape = match (&scores[..], negatives.is_empty()) {
+            (&[score], true) => {
+                Shape::ScoredPairs { anchor: anchor_column, positive: positive_column, score }
+            }
+            ([], true) => Shape::Pairs { anchor: anchor_column, positive: positive_column },
+            (several, true) => {
+                let names: Vec<String> = several.iter().map(|&c| finder.columns[c].clone()).collect();
+                let problem =
+                    format!("{} are set as scores, and a pair without negatives has one", quoted(&names));
+                let hint = "set data.negatives too, or one column for data.score";
                 return Err(finder.unclear(problem, hint).into());
             }
-            (Some(score), true) => {
-                roles.push(("score", score));
-                Shape::ScoredPairs { anchor: anchor_column, positive: positive_column, score: score.column }
-            }
-            (None, true) => Shape::Pairs { anchor: anchor_column, positive: positive_column },
-            (None, false) => {
-                let explicit = negatives_set;
-                roles.extend(negatives.iter().map(|&column| ("negative", Found { column, explicit })));
-                Shape::Triplets { anchor: anchor_column, positive: positive_column, negatives }
-            }
+            (_, false) => Shape::Triplets {
+                anchor: anchor_column,
+                positive: positive_column,
+                negatives: negatives.clone(),
+                scores: scores.clone(),
+            },
         };
+        let found = |column: usize, explicit: bool| Found { column, explicit };
+        roles.extend(negatives.into_iter().map(|column| ("negative", found(column, negatives_set))));
+        roles.extend(scores.into_iter().map(|column| ("score", found(column, scores_set))));
         Ok(Some((shape, roles)))
     }
 

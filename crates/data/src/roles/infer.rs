@@ -68,7 +68,7 @@ struct View<'a> {
 impl View<'_> {
     fn infer(&self, open: Error) -> Result<Roles> {
         let set = self.set;
-        let pair_set = [&set.anchor, &set.positive, &set.score].iter().any(|name| name.is_some());
+        let pair_set = set.anchor.is_some() || set.positive.is_some() || set.score.is_some();
         let chosen = if pair_set || set.negatives.is_some() {
             self.pair()?
         } else if set.text.is_some() || set.label.is_some() {
@@ -154,8 +154,9 @@ impl View<'_> {
     /// Whether the user named the column for some role.
     fn is_set(&self, column: usize) -> bool {
         let set = self.set;
-        let one = [&set.text, &set.label, &set.anchor, &set.positive, &set.score, &set.split, &set.id];
-        let mut all = one.into_iter().flatten().chain(set.negatives.iter().flatten());
+        let one = [&set.text, &set.label, &set.anchor, &set.positive, &set.split, &set.id];
+        let several = set.negatives.iter().chain(&set.score).flatten();
+        let mut all = one.into_iter().flatten().chain(several);
         all.any(|name| *name == self.names[column])
     }
 

@@ -41,7 +41,9 @@ pub(super) const ID: &[&str] = &["id", "_id", "idx", "guid"];
 pub(crate) fn is_conventional(name: &str) -> bool {
     let name = name.trim().to_lowercase();
     let known = [TEXT, LABEL, ANCHOR, POSITIVE, NEGATIVE, SCORE, SPLIT, ID];
-    known.iter().any(|names| names.contains(&name.as_str())) || numbered_negative(&name).is_some()
+    known.iter().any(|names| names.contains(&name.as_str()))
+        || numbered_negative(&name).is_some()
+        || candidate_score(&name).is_some()
 }
 
 /// The number of `negative_7` or `neg7`, in lower case.
@@ -49,6 +51,22 @@ pub(super) fn numbered_negative(name: &str) -> Option<u32> {
     let rest = name.strip_prefix("negative").or_else(|| name.strip_prefix("neg"))?;
     let digits = rest.strip_prefix('_').unwrap_or(rest);
     if digits.is_empty() || digits.len() > 9 { None } else { digits.parse().ok() }
+}
+
+/// The place among the candidates of a list, the positive first, of a column with the score of one: `score_2`, `positive_score`,
+/// `negative_score_1`, in lower case.
+pub(super) fn candidate_score(name: &str) -> Option<u32> {
+    let digits = name.trim_start_matches(|c: char| !c.is_ascii_digit());
+    let number = if digits.is_empty() { None } else { Some(digits.parse::<u32>().ok()?) };
+    let words: Vec<&str> = name.strip_suffix(digits)?.split('_').filter(|word| !word.is_empty()).collect();
+    match (&words[..], number) {
+        (["score"], Some(_)) => number,
+        (["positive" | "pos", "score"] | ["score", "positive" | "pos"], None) => Some(0),
+        (["negative" | "neg", "score"] | ["score", "negative" | "neg"], _) => {
+            number.unwrap_or(0).checked_add(1)
+        }
+        _ => None,
+    }
 }
 
 /// A side of a pair or a triplet.
@@ -122,7 +140,7 @@ fn words(name: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Side, is_conventional, side, words};
+    use super::{Side, candidate_score, is_conventional, side, words};
 
     #[test]
     fn words_of_a_name_speak_for_a_side() {
@@ -136,6 +154,18 @@ mod tests {
         assert_eq!(found("neg1"), Some(Side::Negative));
         assert_eq!(found("question_answer"), None);
         assert_eq!(found("position"), None);
+        let places = [
+            "score_1",
+            "score2",
+            "positive_score",
+            "score_neg",
+            "negative_score_3",
+            "score",
+            "score_a",
+            "neg_2",
+        ];
+        let found = places.map(candidate_score);
+        assert_eq!(found, [Some(1), Some(2), Some(0), Some(1), Some(4), None, None, None]);
         assert!(is_conventional(" Sentence1") && is_conventional("neg_3") && !is_conventional("A plane."));
     }
 }

@@ -25,6 +25,8 @@ pub enum Shape {
         positive: usize,
         /// Columns of the texts that do not, each a text or a list of texts.
         negatives: Vec<usize>,
+        /// Columns of what a teacher says of them, each a number or a list of numbers; see [`scores`](super::scores). Often none.
+        scores: Vec<usize>,
     },
     /// Two texts and how similar they are.
     ScoredPairs {
@@ -48,6 +50,7 @@ impl Shape {
         match self {
             Shape::Labelled { .. } => "labelled rows",
             Shape::Pairs { .. } => "pairs",
+            Shape::Triplets { scores, .. } if !scores.is_empty() => "triplets with scores",
             Shape::Triplets { .. } => "triplets",
             Shape::ScoredPairs { .. } => "scored pairs",
             Shape::Vectors { .. } => "stored vectors",

@@ -213,7 +213,7 @@ impl View<'_> {
     }
 
     fn score(&self, chosen: &mut Chosen, score: usize) {
-        chosen.columns.score = Some(self.names[score].clone());
+        chosen.columns.score = Some(vec![self.names[score].clone()]);
         chosen.reasons.push((score, format!("{} beside two texts", self.profiles[score])));
     }
 

@@ -231,7 +231,7 @@ fn three_columns_of_texts_are_triplets_by_name_only() {
         ],
     ];
     let roles = of(&table("user_query,pos_doc,hard_neg", &columns)).unwrap();
-    assert_eq!(roles.shape, Shape::Triplets { anchor: 0, positive: 1, negatives: vec![2] });
+    assert_eq!(roles.shape, Shape::Triplets { anchor: 0, positive: 1, negatives: vec![2], scores: vec![] });
     assert!(reason(&roles, "negative").starts_with("\"neg\" in its name"), "{roles}");
     let asked = question(&table("a,b,c", &columns), &Columns::default());
     assert!(asked.contains("for triplets: --anchor a --positive b with data.negatives = [\"c\"]"), "{asked}");
@@ -250,7 +250,7 @@ fn what_is_set_is_kept_and_the_rest_is_found() {
     assert!(asked.contains("--text a --label c") && asked.contains("--text b --label c"), "{asked}");
     let set = Columns { positive: some("a"), ..Columns::default() };
     assert_eq!(Roles::of(&two, &set).unwrap().shape, Shape::Pairs { anchor: 1, positive: 0 });
-    let set = Columns { score: some("c"), ..Columns::default() };
+    let set = Columns { score: Some(vec!["c".into()]), ..Columns::default() };
     assert_eq!(Roles::of(&two, &set).unwrap().shape, Shape::ScoredPairs { anchor: 0, positive: 1, score: 2 });
 }
 
