@@ -122,9 +122,9 @@ pub(crate) struct Columns {
     /// The column of the text that belongs to it.
     #[arg(long, value_name = "COLUMN")]
     pub(crate) positive: Option<String>,
-    /// The column of the similarity of a pair.
+    /// The column of the similarity of a pair; beside negatives that of a teacher's scores, given once for each column.
     #[arg(long, value_name = "COLUMN")]
-    pub(crate) score: Option<String>,
+    pub(crate) score: Vec<String>,
 }
 
 #[derive(Debug, Args)]
@@ -559,14 +559,27 @@ fn at_least_one(text: &str) -> Result<usize, String> {
     }
 }
 
+/// A text as TOML writes it.
+fn toml_text(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
 impl Columns {
     /// As settings of a run file.
     pub(crate) fn sets(&self) -> Vec<String> {
         let Columns { text, label, anchor, positive, score } = self;
-        let named =
-            [("text", text), ("label", label), ("anchor", anchor), ("positive", positive), ("score", score)];
+        let named = [("text", text), ("label", label), ("anchor", anchor), ("positive", positive)];
         let set = |(key, name): (&str, &Option<String>)| Some(format!("data.{key}={}", name.as_ref()?));
-        named.into_iter().filter_map(set).collect()
+        let mut sets: Vec<String> = named.into_iter().filter_map(set).collect();
+        match &score[..] {
+            [] => {}
+            [one] => sets.push(format!("data.score={one}")),
+            several => {
+                let names: Vec<String> = several.iter().map(|name| toml_text(name)).collect();
+                sets.push(format!("data.score=[{}]", names.join(", ")));
+            }
+        }
+        sets
     }
 
     /// The `[data]` table of a run file with these columns, and with those of the settings that are about data: how the

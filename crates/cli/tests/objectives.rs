@@ -205,14 +205,273 @@ fn a_loss_named_for_bare_data_takes_the_chosen_miner_away() {
     assert!(said.contains("MiB beside the model"), "{said}");
 }
 
+/// Rows of a query with one text of its intent and one of another, with a teacher's scores in columns where they are asked for.
+fn lists(folder: &Path, scored: bool) -> PathBuf {
+    let table = std::fs::read_to_string(workspace().join("examples/support.csv")).unwrap();
+    let rows: Vec<(&str, &str)> = table
+        .lines()
+        .skip(1)
+        .filter(|line| !line.contains('"'))
+        .filter_map(|line| line.rsplit_once(','))
+        .collect();
+    let mut text = String::from("query,positive,negative");
+    text.push_str(if scored { ",positive_score,negative_score\n" } else { "\n" });
+    for (at, (query, intent)) in rows.iter().enumerate() {
+        let same = rows[at + 1..].iter().chain(&rows[..at]).find(|(_, other)| other == intent).unwrap();
+        let other = rows[(at + 29) % rows.len()];
+        text.push_str(&format!("\"{query}\",\"{}\",\"{}\"", same.0, other.0));
+        // Here and there the teacher likes the negative better.
+        let scores = if at % 5 == 0 { (2.0, 3.5) } else { (6.0 + (at % 3) as f64, -1.0) };
+        text.push_str(&if scored { format!(",{},{}\n", scores.0, scores.1) } else { "\n".to_owned() });
+    }
+    let path = folder.join(if scored { "scored.csv" } else { "triplets.csv" });
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+fn bert() -> String {
+    workspace().join("crates/nn/tests/reference/bert").to_str().unwrap().to_owned()
+}
+
+/// A run on bare data with settings.
+fn on_data(table: &Path, out: &Path, sets: &[&str]) -> Command {
+    let model = bert();
+    let mut more = vec!["--model", &model];
+    let fixed = ["output.report=false", "evaluate.resamples=0", "train.batch_size=16"];
+    for set in fixed.iter().chain(sets) {
+        more.extend(["--set", set]);
+    }
+    command(table, out, &more)
+}
+
+#[test]
+fn a_memory_is_filled_and_resumed() {
+    let steps = resumes(
+        "loss = \"multi_similarity\"\nminer = \"multi_similarity\"\nmemory = { memory_size = 96, warm_up = 4 }",
+    );
+    let pairs: Vec<(u64, u64)> = steps
+        .iter()
+        .filter_map(|step| Some((step["positive_pairs"].as_u64()?, step["negative_pairs"].as_u64()?)))
+        .collect();
+    // 16 rows of 4 classes: 3 others of its class each, and 12 of other classes.
+    assert!(pairs[..4].iter().all(|pair| *pair == (48, 192)), "{pairs:?}");
+    // The batch itself stands in the ring: nothing else does at first, and 95 others of each row once it is full.
+    assert_eq!(pairs[4], (48, 192));
+    assert_eq!(pairs[5].0 + pairs[5].1, 16 * 31);
+    assert!(pairs[9..].iter().all(|pair| pair.0 + pair.1 == 16 * 95), "{pairs:?}");
+}
+
+#[test]
+fn a_memory_with_the_batch_beside_it_and_chunks_is_resumed() {
+    let steps = resumes(
+        "loss = { name = \"margin\", learn_beta = true }\nmemory = { memory_size = 40, batch_weight = 0.5 }\n\
+         [train.grad_cache]\nchunk = 6",
+    );
+    assert_eq!(losses(&steps).len(), 60);
+    assert!(steps[59]["scalars"][0].as_f64() != Some(1.2));
+}
+
+#[test]
+fn the_plan_counts_what_a_memory_gives_and_takes() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    let plan = |objective: &str| -> (Value, String) {
+        let config = run_file(folder.path(), objective, "max_steps = 40\nepochs = 20");
+        let json = command(&config, &out, &["--dry-run", "--json"]).output().unwrap();
+        let text = command(&config, &out, &["--dry-run"]).output().unwrap();
+        let said = String::from_utf8_lossy(&text.stdout).into_owned();
+        ok(text);
+        (serde_json::from_slice::<Value>(&json.stdout).unwrap()["training"].clone(), said)
+    };
+    let (alone, said) = plan("loss = \"contrastive\"");
+    assert_eq!(alone["negatives_per_anchor"], 12.0, "{said}");
+    let (with, said) = plan("loss = \"contrastive\"\nmemory = { memory_size = 512, warm_up = 3 }");
+    let negatives = with["negatives_per_anchor"].as_f64().unwrap();
+    // 16 classes as likely: about 15 of 16 in the ring are of another.
+    assert!((450.0..510.0).contains(&negatives), "{negatives}");
+    assert_eq!(with["remembered"]["embeddings"], 512);
+    assert_eq!(with["remembered"]["negatives_in_batch"], 12.0);
+    let bytes = |plan: &Value| plan["objective_bytes"].as_u64().unwrap();
+    let dim = 32;
+    assert!(bytes(&with) >= bytes(&alone) + 512 * 4 * dim, "{alone} {with}");
+    assert!(said.contains("in a memory of 512 embeddings after 3 steps, 12.0 in the batch before"), "{said}");
+}
+
+#[test]
+fn chunks_change_a_run_by_rounding_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let triplets = lists(folder.path(), false);
+    let run = |name: &str, sets: &[&str]| {
+        let out = folder.path().join(name);
+        let sets = [&["train.max_steps=6", "train.optimizer.lr=1e-3"], sets].concat();
+        let said = ok(on_data(&triplets, &out, &sets).output().unwrap());
+        (losses(&log(&out)), weights(&out), said)
+    };
+    let whole = run("whole", &[]);
+    // A batch of 16 triplets has 48 texts: it fits.
+    let fits = run("fits", &["train.grad_cache.chunk=48"]);
+    assert!(whole.0 == fits.0 && whole.1 == fits.1, "nothing is cut");
+    for chunk in ["7", "1"] {
+        let cut = run(chunk, &[&format!("train.grad_cache.chunk={chunk}")]);
+        assert!(cut.2.contains(&format!("in chunks of {chunk}: ")), "{}", cut.2);
+        // Dropout is on: another mask would be seen at once.
+        for (at, (a, b)) in whole.0.iter().zip(&cut.0).enumerate() {
+            let most = if at == 0 { 1e-6 } else { 1e-3 };
+            assert!((a - b).abs() <= most * a.abs(), "step {at}: {a} {b}");
+        }
+        let again = run(&format!("{chunk} again"), &[&format!("train.grad_cache.chunk={chunk}"), "seed=0"]);
+        assert!(cut.1 == again.1);
+    }
+}
+
+#[test]
+fn lists_with_scores_are_learned() {
+    let folder = tempfile::tempdir().unwrap();
+    let table = lists(folder.path(), true);
+    for loss in ["margin_mse", "listwise_kl"] {
+        let out = folder.path().join(loss);
+        let sets = [
+            &format!("objective.loss={loss}"),
+            "objective.distance=cosine",
+            "train.max_steps=60",
+            "train.optimizer.lr=3e-3",
+        ];
+        // One number for each pair of lists, so the margin of each list is that of its scores: 3.
+        let said = ok(on_data(&table, &out, &sets).output().unwrap());
+        assert!(said.contains("triplets with scores"), "{said}");
+        let losses = losses(&log(&out));
+        let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len() as f64;
+        assert!(mean(&losses[50..]) < mean(&losses[..10]), "{loss}: {losses:?}");
+        let result: Value =
+            serde_json::from_str(&std::fs::read_to_string(out.join("metrics.json")).unwrap()).unwrap();
+        assert!(result["measures"]["map@r"].is_object(), "measured as retrieval");
+    }
+}
+
+#[test]
+fn scores_mask_the_negatives_that_they_put_above_the_positive() {
+    let folder = tempfile::tempdir().unwrap();
+    let table = lists(folder.path(), true);
+    let masked = |name: &str, sets: &[&str]| {
+        let out = folder.path().join(name);
+        let sets = [&["train.max_steps=5"], sets].concat();
+        ok(on_data(&table, &out, &sets).output().unwrap());
+        log(&out).iter().filter_map(|step| step["masked_by_teacher"].as_u64()).sum::<u64>()
+    };
+    // Chosen for such rows; a fifth of the 80 lists are turned round.
+    let by_default = masked("default", &[]);
+    assert!((5..40).contains(&by_default), "{by_default}");
+    assert_eq!(masked("off", &["objective.loss.teacher_guided=false"]), 0);
+    assert_eq!(masked("margin", &["objective.loss.teacher_margin=2.0"]), 0);
+}
+
+#[test]
+fn a_model_teaches_and_its_embeddings_are_made_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let table = lists(folder.path(), false);
+    let teacher = format!("teacher.path={}", workspace().join("crates/nn/tests/reference/mpnet").display());
+    for sets in [
+        &["objective.loss.teacher_guided=true"][..],
+        &["objective.loss=margin_mse"],
+        &["objective.loss=listwise_kl", "train.grad_cache.chunk=10"],
+        &["objective.loss=cosine_mse"],
+    ] {
+        let whole = folder.path().join("whole");
+        let more = [sets, &[&teacher, "train.max_steps=40", "train.checkpoint_every=5"]].concat();
+        let said = ok(on_data(&table, &whole, &more).output().unwrap());
+        assert!(said.contains("teacher: ") && said.contains(" texts of "), "{said}");
+        let out = folder.path().join("killed");
+        let mut child =
+            on_data(&table, &out, &more).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        kill_after(&mut child, &out, 12);
+        let made = teachers(&out);
+        assert_eq!(made.len(), 1);
+        let mut again = on_data(&table, &out, &more);
+        ok(again.arg("--resume").output().unwrap());
+        assert_eq!(log(&out), log(&whole), "{sets:?}");
+        assert!(weights(&out) == weights(&whole), "{sets:?}");
+        assert!(teachers(&out).is_empty(), "a finished run keeps no embeddings of its teacher");
+        for done in [whole, out] {
+            std::fs::remove_dir_all(done).unwrap();
+        }
+    }
+}
+
+/// The files of a teacher's embeddings in a run's folder.
+fn teachers(out: &Path) -> Vec<String> {
+    let names = std::fs::read_dir(out).unwrap().map(|entry| entry.unwrap().file_name());
+    names
+        .map(|name| name.to_string_lossy().into_owned())
+        .filter(|name| name.starts_with("teacher-"))
+        .collect()
+}
+
+/// Kills a run without warning after so many lines of its log.
+fn kill_after(child: &mut std::process::Child, out: &Path, lines: usize) {
+    let begun = Instant::now();
+    while std::fs::read_to_string(out.join("metrics.jsonl")).map_or(0, |text| text.lines().count()) < lines {
+        assert!(begun.elapsed() < Duration::from_secs(300));
+        assert!(child.try_wait().unwrap().is_none(), "ended before it was killed");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn every_loss_of_the_list_trains() {
+    let listed =
+        Command::new(env!("CARGO_BIN_EXE_parallax")).args(["list", "losses", "--json"]).output().unwrap();
+    let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
+    let names = listed["entries"].as_array().unwrap().iter().map(|entry| entry["name"].as_str().unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let tables = [lists(folder.path(), true), scored_pairs(folder.path())];
+    for name in names {
+        let out = folder.path().join(name);
+        let loss = format!("objective.loss={name}");
+        let output = match name {
+            "margin_mse" | "listwise_kl" | "multiple_negatives_ranking" => {
+                on_data(&tables[0], &out, &[&loss, "train.max_steps=2"]).output()
+            }
+            // Both views need the same number of rows, so pairs without negatives.
+            "vicreg" => {
+                let sets = [&loss, "train.max_steps=2", "data.negatives=[]"];
+                on_data(&lists(folder.path(), false), &out, &sets).output()
+            }
+            "cosent" | "angle" | "cosine_mse" => {
+                on_data(&tables[1], &out, &[&loss, "train.max_steps=2"]).output()
+            }
+            _ => {
+                let config = run_file(folder.path(), &format!("loss = \"{name}\""), "max_steps = 2");
+                command(&config, &out, &[]).output()
+            }
+        };
+        ok(output.unwrap());
+        assert_eq!(losses(&log(&out)).len(), 2, "{name}");
+    }
+}
+
 #[test]
 fn what_cannot_be_fed_is_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out");
     for (objective, parts) in [
-        ("loss = \"margin_mse\"", &["margin_mse", "teacher"][..]),
-        ("loss = \"listwise_kl\"", &["listwise_kl", "teacher"]),
-        ("loss = { name = \"mnrl\", teacher_guided = true }", &["multiple_negatives_ranking", "teacher"]),
+        ("loss = \"margin_mse\"", &["margin_mse", "scores", "classes"][..]),
+        ("loss = \"listwise_kl\"", &["listwise_kl", "scores", "classes"]),
+        ("loss = { name = \"mnrl\", teacher_guided = true }", &["multiple_negatives_ranking", "classes"]),
+        ("loss = \"contrastive\"\nmemory.memory_size = 8", &["objective.memory.memory_size", "16 rows"]),
+        (
+            "loss = \"contrastive\"\nmemory.warm_up = 3",
+            &["objective.memory.warm_up = 3", "none of the 3 steps"],
+        ),
+        ("loss = \"proxy_anchor\"\nmemory.warm_up = 1", &["objective.memory", "proxy_anchor", "proxies"]),
+        (
+            "loss = { name = \"triplet_margin\", swap = true }\nmemory = {}",
+            &["objective.memory", "triplet_margin", "itself alone"],
+        ),
+        ("loss = \"contrastive\"\nmemory.batch_weight = -1.0", &["objective.memory", "batch_weight"]),
+        ("loss = \"contrastive\"\nmemory.size = 9", &["objective.memory.size", "memory_size"]),
+        ("loss = \"contrastive\"\n[train.grad_cache]\nchunk = 0", &["train.grad_cache.chunk", "at least 1"]),
         ("loss = \"cosent\"", &["cosent", "score", "classes"]),
         ("loss = \"vicreg\"", &["vicreg", "pairs"]),
     ] {
@@ -231,4 +490,39 @@ fn what_cannot_be_fed_is_refused_by_name() {
     let output = command(&table, &out, &more).output().unwrap();
     let message = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(message.contains("each pair has a score"), "{message}");
+
+    let (plain, scored) = (lists(folder.path(), false), lists(folder.path(), true));
+    let refused = |table: &Path, sets: &[&str], parts: &[&str]| {
+        let output = on_data(table, &out, &[&["train.max_steps=3"], sets].concat()).output().unwrap();
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{sets:?}: {message}");
+        for part in parts.iter().chain(&["error: ", "hint: "]) {
+            assert!(message.contains(part), "no {part:?} in: {message}");
+        }
+        assert!(!out.exists(), "left something behind");
+    };
+    let by_teacher = format!("teacher.path={}", bert());
+    refused(&plain, &["objective.loss=margin_mse"], &["margin_mse", "data.score", "[teacher]"]);
+    refused(&plain, &["objective.loss.teacher_guided=true"], &["data.score", "[teacher]"]);
+    refused(&plain, &[&by_teacher], &["[teacher] is given", "multiple_negatives_ranking is not guided"]);
+    refused(&scored, &["objective.loss=margin_mse", &by_teacher], &["learns the scores of the table"]);
+    refused(&scored, &["objective.loss=cosent"], &["cosent", "one score for each pair"]);
+    refused(&plain, &["objective.memory={}"], &["objective.memory", "pairs of a batch"]);
+    let no_negatives = ["objective.loss=margin_mse", &by_teacher, "data.negatives=[]"];
+    refused(&plain, &no_negatives, &["margin_mse needs negatives"]);
+    // A score that is no number, and rows with more of one than of the other.
+    let text = std::fs::read_to_string(&scored).unwrap();
+    let broken = folder.path().join("broken.csv");
+    let loss =
+        ["objective.loss=margin_mse", "data.split={ name = \"random\", validation = 0.0, test = 0.0 }"];
+    std::fs::write(&broken, text.replacen(",2,3.5\n", ",2,good\n", 1)).unwrap();
+    refused(&broken, &loss, &["negative_score", "\"good\"", "line 2"]);
+    std::fs::write(&broken, text.replacen(",2,3.5\n", ",2,\n", 1)).unwrap();
+    refused(&broken, &loss, &["negative_score", "line 2"]);
+    let uneven = folder.path().join("uneven.jsonl");
+    let row = |negatives: &str| {
+        format!("{{\"query\": \"a\", \"positive\": \"b\", \"negatives\": {negatives}, \"score\": [1, 2]}}\n")
+    };
+    std::fs::write(&uneven, row("[\"c\"]").repeat(9) + &row("[\"c\", \"d\"]")).unwrap();
+    refused(&uneven, &loss, &["line 10", "2 negatives"]);
 }

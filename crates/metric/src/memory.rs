@@ -71,22 +71,32 @@ impl<T: Number> Memory<T> {
         Ok(Memory { config, dim, values: Vec::new(), labels: Vec::new(), next: 0, steps: 0 })
     }
 
-    /// A memory as it was: `values` `[filled, dim]` with their labels, the place of the next embedding, the steps so far. With
-    /// [`contents`](Self::contents), [`next`](Self::next) and [`steps`](Self::steps) it can be kept in any format.
+    /// A memory of the same settings as it was: `values` `[filled, dim]` with their labels, the place of the next embedding, the
+    /// steps so far. With [`contents`](Self::contents), [`next`](Self::next) and [`steps`](Self::steps) it can be kept in any
+    /// format.
     ///
     /// # Errors
-    /// As [`new`](Self::new) and [`check`](Self::check).
-    pub fn restored(
-        config: CrossBatchMemory,
-        dim: usize,
+    /// As [`check`](Self::check).
+    pub fn with_contents(
+        &self,
         values: Vec<T>,
         labels: Vec<u32>,
         next: usize,
         steps: u64,
     ) -> Result<Self, Error> {
-        let memory = Memory { values, labels, next, steps, ..Memory::new(config, dim)? };
+        let memory = Memory { config: self.config.clone(), dim: self.dim, values, labels, next, steps };
         memory.check()?;
         Ok(memory)
+    }
+
+    /// Dimensions of an embedding.
+    pub fn dim(&self) -> usize {
+        self.dim
+    }
+
+    /// Its settings.
+    pub fn config(&self) -> &CrossBatchMemory {
+        &self.config
     }
 
     /// Refuses a state whose parts do not fit together, as may come from a damaged checkpoint.

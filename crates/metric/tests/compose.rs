@@ -56,8 +56,8 @@ fn a_memory_is_a_reference_set_that_holds_the_batch() {
         read.check().unwrap();
         let (values, kept_labels) = memory.contents();
         let (values, kept_labels) = (values.to_vec(), kept_labels.to_vec());
-        let config = CrossBatchMemory { memory_size: 7, warm_up: 2, batch_weight: 0.0 };
-        let read = Memory::restored(config, DIM, values, kept_labels, memory.next(), memory.steps());
+        let empty = Memory::<f64>::new(memory.config().clone(), DIM).unwrap();
+        let read = empty.with_contents(values, kept_labels, memory.next(), memory.steps());
         assert_eq!(read.unwrap(), memory);
     }
     // A failed step leaves no trace.
@@ -80,7 +80,7 @@ fn a_memory_is_a_reference_set_that_holds_the_batch() {
     damaged["next"] = 9.into();
     assert!(serde_json::from_value::<Memory<f64>>(damaged).unwrap().check().is_err());
     // The loss of the batch alone is added where it is asked for.
-    let short = Memory::restored(CrossBatchMemory::default(), DIM, vec![0.0; DIM + 1], vec![0], 1, 4);
+    let short = memory.with_contents(vec![0.0; DIM + 1], vec![0], 1, 4);
     assert!(matches!(short, Err(Error::Shape { .. })));
     let both = CrossBatchMemory { memory_size: 7, warm_up: 0, batch_weight: 0.5 };
     let mut both = Memory::<f64>::new(both, DIM).unwrap();

@@ -33,6 +33,7 @@ impl Group {
 pub struct Layout {
     groups: Vec<Group>,
     texts: usize,
+    first_row: usize,
 }
 
 /// Below this many tokens a group is not worth its own attention call.
@@ -69,7 +70,17 @@ impl Layout {
             groups.push(Group { start, length, rows: vec![row], lengths: vec![length] });
             real = length;
         }
-        Layout { groups, texts: lengths.len() }
+        Layout { groups, texts: lengths.len(), first_row: 0 }
+    }
+
+    /// The same layout of a part of a batch, whose first text is row `first` of the whole.
+    pub fn from_row(self, first: usize) -> Self {
+        Layout { first_row: first, ..self }
+    }
+
+    /// The row of the first text in the whole batch; 0 unless this is a part of one.
+    pub fn first_row(&self) -> usize {
+        self.first_row
     }
 
     /// The groups, longest first.
@@ -114,11 +125,11 @@ impl Layout {
         place
     }
 
-    /// (row, position) of every token of the flat sequence, padding included.
+    /// (row of the whole batch, position) of every token of the flat sequence, padding included.
     pub fn places(&self) -> Vec<(usize, usize)> {
         let mut places = Vec::with_capacity(self.tokens());
         for group in &self.groups {
-            for &row in &group.rows {
+            for row in group.rows.iter().map(|row| self.first_row + row) {
                 places.extend((0..group.length).map(|position| (row, position)));
             }
         }

@@ -3,6 +3,8 @@
 //! A path is the dotted way from the network to the parameter (`encoder.layers.3.attention.query.weight`,
 //! `head.0.linear.bias`). Checkpoints, freezing, rate groups and optimiser moments are all keyed by it.
 
+use std::collections::BTreeMap;
+
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Gradients, Tensor, TensorData};
 
@@ -99,10 +101,10 @@ pub fn read<M: Module>(network: &M, each: impl FnMut(&str, &[usize], &[f32])) {
     network.visit(&mut Read(Path::default(), each));
 }
 
-/// Calls `each` with the path and gradient of every parameter that the graph reached, leaving the gradients there.
-pub fn gradients<M: Module>(network: &M, gradients: &Gradients, each: impl FnMut(&str, &[f32])) {
-    struct Visit<'a, F>(Path, &'a Gradients, F);
-    impl<F: FnMut(&str, &[f32])> ModuleVisitor for Visit<'_, F> {
+/// Takes the gradient of every parameter that the graph reached out of `gradients`, by path.
+pub fn gradients<M: Module>(network: &M, gradients: &mut Gradients) -> BTreeMap<String, Vec<f32>> {
+    struct Take<'a>(Path, &'a mut Gradients, BTreeMap<String, Vec<f32>>);
+    impl ModuleVisitor for Take<'_> {
         fn enter_module(&mut self, name: &str, container: &str) {
             self.0.enter(name, container);
         }
@@ -110,24 +112,21 @@ pub fn gradients<M: Module>(network: &M, gradients: &Gradients, each: impl FnMut
             self.0.exit(container);
         }
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            if let Some(gradient) = param.val().grad(self.1) {
-                let data = gradient.into_data();
-                (self.2)(&self.0.dotted(), data.as_slice::<f32>().expect("gradients are f32"));
+            if let Some(gradient) = param.val().grad_remove(self.1) {
+                let values = gradient.into_data().try_into_vec().expect("gradients are f32");
+                self.2.insert(self.0.dotted(), values);
             }
         }
     }
-    network.visit(&mut Visit(Path::default(), gradients, each));
+    let mut visitor = Take(Path::default(), gradients, BTreeMap::new());
+    network.visit(&mut visitor);
+    visitor.2
 }
 
-/// Lets `each` change every trainable parameter in place; it gets path, values and, where the graph reached the
-/// parameter, its gradient.
-pub fn update<M: Module>(
-    network: M,
-    gradients: &mut Gradients,
-    each: impl FnMut(&str, &mut [f32], Option<&[f32]>),
-) -> M {
-    struct Update<'a, F>(Path, &'a mut Gradients, F);
-    impl<F: FnMut(&str, &mut [f32], Option<&[f32]>)> ModuleMapper for Update<'_, F> {
+/// Lets `each` change every trainable parameter in place; it gets path and values.
+pub fn update<M: Module>(network: M, each: impl FnMut(&str, &mut [f32])) -> M {
+    struct Update<F>(Path, F);
+    impl<F: FnMut(&str, &mut [f32])> ModuleMapper for Update<F> {
         fn enter_module(&mut self, name: &str, container: &str) {
             self.0.enter(name, container);
         }
@@ -138,21 +137,18 @@ pub fn update<M: Module>(
             if !param.is_require_grad() {
                 return param;
             }
-            let gradient = param.val().grad_remove(self.1).map(|g| g.into_data());
-            let (gradients, each) =
-                (gradient.as_ref().map(|g| g.as_slice::<f32>().expect("gradients are f32")), &mut self.2);
-            let path = self.0.dotted();
+            let (path, each) = (self.0.dotted(), &mut self.1);
             param.map(|tensor| {
                 let device = tensor.device();
                 let data = tensor.without_autodiff().into_data();
                 let shape = data.shape().clone();
                 let mut values: Vec<f32> = data.try_into_vec().expect("parameters are f32");
-                each(&path, &mut values, gradients);
+                each(&path, &mut values);
                 Tensor::from_data(TensorData::new(values, shape), &device).require_grad()
             })
         }
     }
-    network.map(&mut Update(Path::default(), gradients, each))
+    network.map(&mut Update(Path::default(), each))
 }
 
 /// Replaces the values of every parameter for which `values` returns some, of the parameter's own size.

@@ -5,18 +5,20 @@ use crate::Precision;
 /// How a forward pass is run: with or without dropout, and how the encoder's products are rounded.
 ///
 /// Dropout masks are functions of (key, site, row, position, unit), where `row` is the text's place in the batch. They
-/// depend neither on threads nor on how the batch is grouped.
+/// depend neither on threads nor on how the batch is grouped, nor on whether it is computed at once or in parts
+/// ([`from_row`](Self::from_row)).
 #[derive(Clone, Copy, Debug)]
 pub struct Pass {
     dropout: Option<Key>,
     precision: Precision,
     observes: bool,
+    first_row: usize,
 }
 
 impl Pass {
     /// Inference: no dropout, 32 bits.
     pub fn inference() -> Self {
-        Pass { dropout: None, precision: Precision::F32, observes: false }
+        Pass { dropout: None, precision: Precision::F32, observes: false, first_row: 0 }
     }
 
     /// A training step in 32 bits; `key` names the run's seed and the step.
@@ -33,6 +35,16 @@ impl Pass {
     /// [`Channels`](crate::layer::Channels).
     pub fn observing(self) -> Self {
         Pass { observes: true, ..self }
+    }
+
+    /// The same over a part of the batch: its first text is row `first` of the whole.
+    pub fn from_row(self, first: usize) -> Self {
+        Pass { first_row: first, ..self }
+    }
+
+    /// The row of the first text.
+    pub(crate) fn first_row(&self) -> usize {
+        self.first_row
     }
 
     /// How the encoder's products are rounded.

@@ -495,7 +495,7 @@ impl SentenceEncoder {
                 Encoder::Static(table) => table.forward(&texts),
                 Encoder::Transformer(encoder) => {
                     let lengths: Vec<usize> = texts.iter().map(|ids| ids.len()).collect();
-                    let layout = ops::layout(&lengths, &device);
+                    let layout = ops::layout(&lengths, &device).from_row(pass.first_row());
                     let states = encoder.forward(&texts, &layout, pass);
                     tower.pooling.forward(states, &layout, &prompts)
                 }

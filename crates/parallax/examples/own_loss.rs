@@ -57,10 +57,10 @@ fn main() -> parallax::Result<()> {
         objective: Some(Arc::new(OwnLoss::new(WrongOrder { scale: 10.0 }))),
         ..TrainOptions::default()
     };
-    let outcome = train(config, options, &mut |event| {
-        if let Event::Plan(text) | Event::Message(text) = event {
-            println!("{text}");
-        }
+    let outcome = train(config, options, &mut |event| match event {
+        Event::Plan(plan) => println!("{plan}"),
+        Event::Message(text) => println!("{text}"),
+        _ => {}
     })?;
     println!("{}", outcome.table());
     Ok(())

@@ -62,15 +62,31 @@ const FAMILIES: [(&str, &str); 13] = [
     ("measures", "evaluate.measures"),
 ];
 
-/// All families, in the order in which a run meets them.
+/// Tables of a run file that are not there unless they are asked for: by their own keys, since each has one member.
+const EXTRAS: (&str, &str, [&str; 4]) = (
+    "extras",
+    "tables of their own",
+    ["objective.memory", "objective.matryoshka", "train.grad_cache", "teacher"],
+);
+
+/// All families, in the order in which a run meets them; last the tables that are off unless they are there.
 pub fn families() -> Vec<Family> {
-    FAMILIES
-        .iter()
-        .map(|&(name, key)| {
-            let entries = if name == "measures" { measures() } else { entries(at(key)) };
-            Family { name, key, entries }
-        })
-        .collect()
+    let named = FAMILIES.iter().map(|&(name, key)| {
+        let entries = if name == "measures" { measures() } else { entries(at(key)) };
+        Family { name, key, entries }
+    });
+    let (name, key, keys) = EXTRAS;
+    named.chain([Family { name, key, entries: keys.into_iter().map(table).collect() }]).collect()
+}
+
+/// A table as a component whose name is its key.
+fn table(key: &str) -> Entry {
+    let parameters = at(key)["properties"].as_object();
+    Entry {
+        name: key.to_owned(),
+        description: description(property(key)),
+        parameters: parameters.into_iter().flatten().map(parameter).collect(),
+    }
 }
 
 /// The family of this name.
@@ -78,10 +94,15 @@ pub fn family(name: &str) -> Option<Family> {
     families().into_iter().find(|family| family.name == name)
 }
 
+/// The property of this key, with its own description.
+fn property(key: &str) -> &'static Json {
+    let root = plain_schema();
+    key.split('.').fold(root, |schema, key| &resolved(root, schema)["properties"][key])
+}
+
 fn at(key: &str) -> &'static Json {
     let root = plain_schema();
-    let schema =
-        key.split('.').fold(root, |schema, key| resolved(root, &resolved(root, schema)["properties"][key]));
+    let schema = resolved(root, property(key));
     // A list of members is a family too.
     schema.get("items").map_or(schema, |items| resolved(root, items))
 }

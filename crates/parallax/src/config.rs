@@ -61,6 +61,11 @@ pub struct RunConfig {
     pub model: Option<Start>,
     /// A head put after the model, or over the stored vectors.
     pub head: Option<Head>,
+    /// A model whose similarities guide the loss: they mask false negatives (`multiple_negatives_ranking` with
+    /// `teacher_guided`), or are what losses on scores learn where the table has none (`margin_mse`, `listwise_kl`, ...). It
+    /// embeds the training texts once, before the first step.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub teacher: Option<Start>,
     /// A map fitted in closed form instead of training: the model stays as it is, and the best map after it, or none, is
     /// found by cross-validation over the classes of the training rows.
     pub adapter: Option<SelectionConfig>,
@@ -97,8 +102,9 @@ pub struct Data {
     pub positive: Option<String>,
     /// The column, or columns, with texts that do not belong to the anchor; found by name where it is not given.
     pub negatives: Option<Strings>,
-    /// The column with the similarity of a pair; found by its name where it is not given.
-    pub score: Option<String>,
+    /// The column with the similarity of a pair; found by its name where it is not given. Beside negatives, the column with a
+    /// list, or the columns, of what a teacher says of the positive and of each negative, or of the margin to each negative.
+    pub score: Option<Strings>,
     /// The column with a name for the row; found by its name where it is not given.
     pub id: Option<String>,
     /// The format of the table: csv, tsv or jsonl; by the extension where it is not given.
@@ -147,7 +153,7 @@ impl Data {
             anchor: self.anchor.clone(),
             positive: self.positive.clone(),
             negatives: self.negatives.clone().map(|names| names.0),
-            score: self.score.clone(),
+            score: self.score.clone().map(|names| names.0),
             split: match &self.split {
                 Some(Split::Column(split)) => Some(split.column.clone()),
                 _ => None,
@@ -232,7 +238,7 @@ impl From<Strings> for OneOrMany<String> {
     }
 }
 
-/// The model that a run starts from.
+/// A model: the one that a run starts from, or its teacher.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Start {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use parallax_data::labels::LabelColumn;
 use parallax_data::sampler::text_hash;
@@ -29,6 +30,7 @@ pub(crate) struct Dataset {
     /// The files as they were named, and every file that was read.
     files: Vec<PathBuf>,
     read: Vec<PathBuf>,
+    sha256: OnceLock<String>,
 }
 
 /// How rows become inputs of a model.
@@ -99,7 +101,7 @@ impl Dataset {
         let mut files: Vec<PathBuf> = data.path.0.clone();
         files.extend(data.vectors.clone());
         files.extend(data.labels.clone());
-        Ok(Dataset { table, roles, vectors, labels, notes, files, read })
+        Ok(Dataset { table, roles, vectors, labels, notes, files, read, sha256: OnceLock::new() })
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -168,8 +170,11 @@ impl Dataset {
         bindings.map(|b| (b.role.to_owned(), b.column.clone())).collect()
     }
 
-    /// SHA-256 over the bytes of the files, in order.
-    pub(crate) fn sha256(&self) -> Result<String> {
+    /// SHA-256 over the bytes of the files, in order. They are read once, however often it is asked for.
+    pub(crate) fn sha256(&self) -> Result<&str> {
+        if let Some(known) = self.sha256.get() {
+            return Ok(known);
+        }
         let mut hash = Sha256::new();
         for path in &self.read {
             let mut file = File::open(path).map_err(Error::io(path, "read"))?;
@@ -182,7 +187,8 @@ impl Dataset {
                 hash.update(&block[..n]);
             }
         }
-        Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+        let hash = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(self.sha256.get_or_init(|| hash))
     }
 
     /// The mapping of columns to roles, a line each.
@@ -221,7 +227,7 @@ impl Dataset {
         reader.tokenize(&texts)
     }
 
-    fn texts(&self, column: usize, rows: &[u32]) -> Result<Vec<String>, parallax_data::Error> {
+    pub(crate) fn texts(&self, column: usize, rows: &[u32]) -> Result<Vec<String>, parallax_data::Error> {
         let table = self.table.as_ref().expect("rows without vectors come from a table");
         rows.iter().map(|&row| table.cell(row as usize, column)).collect()
     }
@@ -302,6 +308,54 @@ impl Dataset {
         let table = self.table.as_ref().expect("scored pairs come from a table");
         let number = |&row: &u32| -> Result<f64> { Ok(table.row(row as usize)?.number(*score)?) };
         rows.iter().map(number).collect::<Result<_>>().map(Some)
+    }
+
+    /// How many negatives each of these rows has.
+    ///
+    /// # Errors
+    /// A row that cannot be read, and the first with another number than the first of all.
+    pub(crate) fn negatives_each(&self, rows: &[u32]) -> Result<usize> {
+        let mut each = None;
+        for &row in rows {
+            let found = self.negatives(row)?.len();
+            if found != *each.get_or_insert(found) {
+                let place =
+                    self.table.as_ref().map_or_else(String::new, |t| t.place(row as usize).to_string());
+                return Err(Error::setting_with(
+                    format!("{place}: {found} negatives, and rows before it have {}", each.unwrap_or(0)),
+                    "a loss on lists needs as many negatives in every row",
+                ));
+            }
+        }
+        Ok(each.unwrap_or(0))
+    }
+
+    /// What a teacher says of the positive and of each of the `negatives` negatives of these rows, row by row, for rows that
+    /// have such scores.
+    ///
+    /// # Errors
+    /// Scores that are missing, no numbers, or of another number.
+    pub(crate) fn candidate_scores(&self, rows: &[u32], negatives: usize) -> Result<Option<Vec<f64>>> {
+        let (Some(Shape::Triplets { scores, .. }), Some(table)) = (self.shape_of(), &self.table) else {
+            return Ok(None);
+        };
+        if scores.is_empty() {
+            return Ok(None);
+        }
+        let mut all = Vec::with_capacity(rows.len() * (1 + negatives));
+        for &row in rows {
+            all.extend(parallax_data::roles::scores(&table.row(row as usize)?, scores, negatives)?);
+        }
+        Ok(Some(all))
+    }
+
+    /// Whether rows are pairs with negatives and scores of all of them.
+    pub(crate) fn has_candidate_scores(&self) -> bool {
+        matches!(self.shape_of(), Some(Shape::Triplets { scores, .. }) if !scores.is_empty())
+    }
+
+    fn shape_of(&self) -> Option<&Shape> {
+        self.roles.as_ref().map(|roles| &roles.shape)
     }
 
     /// Whether rows are pairs with a score.

@@ -1,8 +1,9 @@
 //! Everything a run needs to go on as if it had never stopped.
 //!
 //! A checkpoint is a folder: `state.json`, `model.safetensors` (every parameter by path), `optimizer.safetensors` (two
-//! moments per trained parameter), `objective.safetensors` where the objective learns proxies or numbers of its own, and, once there has been a validation, `best.safetensors`. It is written beside the old
-//! one and put in its place by renaming. Batches and dropout are functions of (seed, step), so no generator state is
+//! moments per trained parameter), `objective.safetensors` where the objective learns proxies or numbers of its own or
+//! remembers embeddings, and, once there has been a validation, `best.safetensors`. It is written beside the old one and put
+//! in its place by renaming. Batches and dropout are functions of (seed, step), so no generator state is
 //! needed.
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use parallax_nn::folder::weights::{self, Weights};
 use parallax_nn::{SentenceEncoder, parameters};
 use serde::{Deserialize, Serialize};
 
+use crate::kept::Kept;
 use crate::learned::Learned;
 use crate::optimizer::{Moments, State};
 use crate::{Error, Result};
@@ -35,9 +37,27 @@ pub struct Position {
     pub stale: u64,
     /// Sum of training seconds so far; not part of what is compared.
     pub seconds: f64,
+    /// A memory of earlier batches, without its embeddings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Ring>,
+}
+
+/// A memory of earlier batches, without its embeddings.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ring {
+    /// Classes of the remembered embeddings.
+    pub labels: Vec<u32>,
+    /// The place of the next embedding.
+    pub next: usize,
+    /// Steps so far.
+    pub steps: u64,
 }
 
 pub(crate) const VERSION: u32 = 1;
+
+/// The path of remembered embeddings, as a parameter's.
+const MEMORY: &str = "objective.memory";
 
 /// Values of parameters by path.
 pub type Values = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
@@ -65,6 +85,7 @@ pub(crate) fn write(
     position: &Position,
     model: &SentenceEncoder,
     learned: &Learned,
+    kept: &Kept,
     state: &State,
     best: Option<&Values>,
 ) -> Result<()> {
@@ -89,8 +110,14 @@ pub(crate) fn write(
         })
         .collect();
     weights::write(&work.join("optimizer.safetensors"), &moments)?;
-    let own: Vec<weights::Tensor> =
+    let mut own: Vec<weights::Tensor> =
         learned.parts().map(|(path, values)| weights::Tensor::f32(path, &[values.len()], values)).collect();
+    let mut position = position.clone();
+    if let Some(memory) = &kept.memory {
+        let (values, labels) = memory.contents();
+        own.push(weights::Tensor::f32(MEMORY, &[values.len()], values));
+        position.memory = Some(Ring { labels: labels.to_vec(), next: memory.next(), steps: memory.steps() });
+    }
     if !own.is_empty() {
         weights::write(&work.join("objective.safetensors"), &own)?;
     }
@@ -98,7 +125,7 @@ pub(crate) fn write(
         weights::write(&work.join("best.safetensors"), &tensors(best))?;
     }
     let path = work.join("state.json");
-    let text = serde_json::to_string_pretty(position).map_err(|e| io(&path)(e.into()))?;
+    let text = serde_json::to_string_pretty(&position).map_err(|e| io(&path)(e.into()))?;
     fs::write(&path, text).map_err(io(&path))?;
     // On disk before it takes the place of the old one.
     for entry in fs::read_dir(&work).map_err(io(&work))? {
@@ -139,21 +166,23 @@ pub(crate) struct Loaded {
     pub position: Position,
     pub model: SentenceEncoder,
     pub learned: Learned,
+    pub kept: Kept,
     pub state: State,
     pub best: Option<Values>,
 }
 
-/// Reads a checkpoint into `model` and `learned`, which must have the same parameters.
+/// Reads a checkpoint into `model`, `learned` and `kept`, which must have the same parameters.
 pub(crate) fn read(
     folder: &Path,
     fingerprint: &str,
     model: SentenceEncoder,
     mut learned: Learned,
+    mut kept: Kept,
 ) -> Result<Loaded> {
     let bad = |path: &Path, what: String| Error::Checkpoint { path: path.to_owned(), what };
     let at = folder.join("state.json");
     let text = fs::read_to_string(&at).map_err(io(&at))?;
-    let position: Position = serde_json::from_str(&text).map_err(|e| bad(&at, e.to_string()))?;
+    let mut position: Position = serde_json::from_str(&text).map_err(|e| bad(&at, e.to_string()))?;
     if position.version != VERSION {
         return Err(bad(&at, format!("has format {}, this program reads {VERSION}", position.version)));
     }
@@ -180,15 +209,22 @@ pub(crate) fn read(
             _ => entry.second = values,
         }
     }
-    if learned.parts().next().is_some() {
-        let mut stored = load("objective.safetensors")?;
-        for (name, values) in learned.parts_mut() {
-            let found = stored.remove(name).map(|(_, found)| found);
-            *values = found.filter(|found| found.len() == values.len()).ok_or_else(|| {
-                let path = folder.join("objective.safetensors");
-                bad(&path, format!("parameter \"{name}\" is missing or has another size"))
-            })?;
-        }
+    let mut stored = match learned.parts().next().is_some() || kept.memory.is_some() {
+        true => load("objective.safetensors")?,
+        false => Values::new(),
+    };
+    let own = folder.join("objective.safetensors");
+    for (name, values) in learned.parts_mut() {
+        let found = stored.remove(name).map(|(_, found)| found);
+        *values = found
+            .filter(|found| found.len() == values.len())
+            .ok_or_else(|| bad(&own, format!("parameter \"{name}\" is missing or has another size")))?;
+    }
+    if let Some(memory) = &mut kept.memory {
+        let missing = || bad(&own, "the remembered embeddings are missing".into());
+        let Ring { labels, next, steps } = position.memory.take().ok_or_else(missing)?;
+        let (_, values) = stored.remove(MEMORY).ok_or_else(missing)?;
+        *memory = memory.with_contents(values, labels, next, steps).map_err(|e| bad(&own, e.to_string()))?;
     }
     let parameters = model.parameters();
     let of_model = parameters.iter().map(|parameter| (parameter.path.as_str(), parameter.len()));
@@ -200,7 +236,7 @@ pub(crate) fn read(
     }
     let best = if position.best.is_some() { Some(load("best.safetensors")?) } else { None };
     let state = State { steps: position.step, moments };
-    Ok(Loaded { position, model, learned, state, best })
+    Ok(Loaded { position, model, learned, kept, state, best })
 }
 
 /// Puts values into a model.

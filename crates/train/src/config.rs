@@ -19,6 +19,9 @@ pub struct Training {
     pub max_steps: Option<u64>,
     /// Rows (or pairs) per step.
     pub batch_size: usize,
+    /// Computes a batch in chunks, for batches that memory does not hold at once. Off where it is not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grad_cache: Option<GradCache>,
     /// How batches are drawn.
     pub sampler: Option<Sampler>,
     /// The optimiser.
@@ -54,6 +57,24 @@ pub struct Training {
     pub checkpoint_every: Option<u64>,
 }
 
+/// Exact gradients of a batch of which only a chunk is held in memory at once.
+///
+/// Every row is embedded twice: first for the loss, which sees the whole batch, then again for the backward pass of its
+/// chunk alone. The gradient is that of the whole batch, up to the order in which its terms are added, for about a third more
+/// time. Gao, Zhang, Han, Callan, *Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup*, RepL4NLP 2021.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct GradCache {
+    /// Texts (or vectors) that the model takes at once, at least 1; of a pair both sides count, and each negative.
+    pub chunk: usize,
+}
+
+impl Default for GradCache {
+    fn default() -> Self {
+        GradCache { chunk: 64 }
+    }
+}
+
 /// A part of the network with settings of its own.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -73,6 +94,7 @@ impl Default for Training {
             precision: Precision::default(),
             max_steps: None,
             batch_size: 128,
+            grad_cache: None,
             sampler: None,
             optimizer: Optimizer::default(),
             schedule: Schedule::default(),

@@ -2,13 +2,12 @@
 
 use std::fmt::Debug;
 
-use parallax_metric::scored::Targets;
 use parallax_metric::{
-    Batch, Context, DistanceConfig, Evaluated, LossConfig, MinerConfig, Objective, Parts, ReducerConfig,
-    RowLoss, Shape, Wants, evaluate_loss_with, loss_memory_bytes,
+    Batch, Context, CrossBatchMemory, DistanceConfig, Evaluated, MinerConfig, Objective, Parts,
+    ReducerConfig, RowLoss, Shape, Wants, evaluate_loss_with, loss_memory_bytes,
 };
 
-use crate::{Error, Result};
+use crate::Result;
 
 /// What training minimises.
 ///
@@ -27,6 +26,11 @@ pub trait Criterion: Debug + Send + Sync {
     /// What has to be handed in beside labelled embeddings; nothing by default.
     fn wants(&self) -> Wants {
         Wants::default()
+    }
+
+    /// The memory of earlier batches that each batch is compared with; none by default.
+    fn memory(&self) -> Option<&CrossBatchMemory> {
+        None
     }
 
     /// First values of learnable scalars; none by default.
@@ -54,22 +58,15 @@ impl Criterion for Objective {
     }
 
     fn check(&self) -> Result<()> {
-        Objective::check(self)?;
-        let unfed =
-            |missing: &str| Err(Error::Unfed { loss: Criterion::name(self), missing: missing.into() });
-        match &self.loss {
-            LossConfig::MultipleNegativesRanking(loss) if loss.teacher_guided => {
-                unfed("a teacher's scores of the batch (teacher_guided), and a run has no teacher")
-            }
-            loss if loss.wants().targets == Some(Targets::Lists) => {
-                unfed("a teacher's score for every candidate of a list, and a run has no teacher")
-            }
-            _ => Ok(()),
-        }
+        Ok(Objective::check(self)?)
     }
 
     fn wants(&self) -> Wants {
         Objective::wants(self)
+    }
+
+    fn memory(&self) -> Option<&CrossBatchMemory> {
+        self.memory.as_ref()
     }
 
     fn scalars(&self) -> Vec<f64> {
@@ -100,12 +97,14 @@ pub struct OwnLoss<L> {
     pub distance: DistanceConfig,
     /// The reducer; the loss's own by default.
     pub reducer: ReducerConfig,
+    /// Embeddings of earlier batches that each batch is compared with; none by default.
+    pub memory: Option<CrossBatchMemory>,
 }
 
 impl<L: RowLoss> OwnLoss<L> {
     /// The loss with its own distance and reducer and no miner.
     pub fn new(loss: L) -> Self {
-        OwnLoss { miner: None, distance: loss.distance(), reducer: loss.reducer(), loss }
+        OwnLoss { miner: None, distance: loss.distance(), reducer: loss.reducer(), memory: None, loss }
     }
 }
 
@@ -123,11 +122,20 @@ impl<L: RowLoss + Debug + Send> Criterion for OwnLoss<L> {
     fn check(&self) -> Result<()> {
         self.loss.check()?;
         self.parts().check()?;
-        Ok(self.loss.check_distance(&self.distance)?)
+        self.loss.check_distance(&self.distance)?;
+        if let Some(memory) = &self.memory {
+            memory.check()?;
+            Criterion::wants(self).remembered(L::NAME)?;
+        }
+        Ok(())
     }
 
     fn wants(&self) -> Wants {
         Wants { itself: self.loss.mates(), ..Wants::default() }
+    }
+
+    fn memory(&self) -> Option<&CrossBatchMemory> {
+        self.memory.as_ref()
     }
 
     fn scalars(&self) -> Vec<f64> {

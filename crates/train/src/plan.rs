@@ -1,6 +1,6 @@
 //! What a run will do and cost, said before its first step.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::time::Instant;
 
@@ -8,6 +8,7 @@ use parallax_metric::{Layout, Shape, TILE_BYTES};
 use parallax_nn::SentenceEncoder;
 use serde::Serialize;
 
+use crate::kept::Kept;
 use crate::learned::Learned;
 use crate::optimizer::State;
 use crate::{Result, Trainer};
@@ -23,11 +24,16 @@ pub struct Plan {
     pub steps_per_epoch: u64,
     /// Rows of a batch.
     pub batch_size: usize,
-    /// Negatives that each anchor meets in a batch, on average, before mining: other rows, or proxies of other classes; 0 for
-    /// a loss on scores, which has none.
+    /// Rows that the model takes at once, where a batch is computed in chunks (`train.grad_cache`).
+    pub chunk: Option<usize>,
+    /// Negatives that each anchor meets in a step, on average, before mining: other rows, or proxies of other classes; with a
+    /// memory those in the memory as full as it gets; 0 for a loss on scores, which has none.
     pub negatives_per_anchor: f64,
+    /// The memory of earlier batches, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remembered: Option<Remembered>,
     /// An upper bound on the bytes that the objective takes beside the model: one evaluation on the largest batch that was
-    /// looked at, and its proxies and numbers with two moments each.
+    /// looked at, its proxies and numbers with two moments each, and what it remembers of earlier batches.
     pub objective_bytes: usize,
     /// Estimated peak memory of the process in bytes, where the system tells.
     pub memory: Option<u64>,
@@ -35,6 +41,17 @@ pub struct Plan {
     pub seconds: f64,
     /// Tokens of an average batch (for stored vectors: vectors).
     pub tokens_per_batch: f64,
+}
+
+/// A memory of earlier batches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Remembered {
+    /// Embeddings of it, as full as it gets in the run.
+    pub embeddings: usize,
+    /// Steps before it is used.
+    pub warm_up: u64,
+    /// Negatives that each anchor meets in the batch alone, and nowhere else before the memory is used.
+    pub negatives_in_batch: f64,
 }
 
 impl fmt::Display for Plan {
@@ -53,8 +70,22 @@ impl fmt::Display for Plan {
             "batches: {} rows, {:.0} tokens on average; {} steps, {} an epoch",
             self.batch_size, self.tokens_per_batch, self.steps, self.steps_per_epoch
         )?;
+        if let Some(chunk) = self.chunk {
+            writeln!(
+                f,
+                "in chunks of {chunk}: every row is embedded twice, and the graph of one chunk is held"
+            )?;
+        }
         if self.negatives_per_anchor > 0.0 {
-            writeln!(f, "effective negatives per anchor: {:.1}", self.negatives_per_anchor)?;
+            write!(f, "effective negatives per anchor: {:.1}", self.negatives_per_anchor)?;
+            if let Some(Remembered { embeddings, warm_up, negatives_in_batch }) = &self.remembered {
+                write!(f, " in a memory of {embeddings} embeddings")?;
+                match warm_up {
+                    0 => write!(f, " as full as it gets")?,
+                    steps => write!(f, " after {steps} steps, {negatives_in_batch:.1} in the batch before")?,
+                }
+            }
+            writeln!(f)?;
         }
         let mib = self.objective_bytes as f64 / f64::from(1 << 20);
         writeln!(f, "objective: {mib:.1} MiB beside the model")?;
@@ -91,6 +122,7 @@ pub(crate) fn probe(
     trainer: &Trainer<'_>,
     model: &SentenceEncoder,
     learned: &Learned,
+    kept: &Kept,
     from: u64,
 ) -> Result<Plan> {
     let per_epoch = trainer.batches.batches_per_epoch() as u64;
@@ -110,12 +142,16 @@ pub(crate) fn probe(
     sizes.sort_by_key(|s| s.0);
     let steps = trainer.steps() - from;
     let (mut tokens, mut seconds, mut update, mut computing) = (0, 0.0, 0.0, None);
+    let batch = batches.first().map_or(&[][..], Vec::as_slice);
+    let (in_batch, in_memory) = (negatives(trainer, batch)?, remembered(trainer, from));
+    // Steps cost most once the memory is full.
+    let mut kept = kept.filled(trainer.key.named("rehearsal"), trainer.classes())?;
     // The first computation warms up; with few steps to take, the estimate must not cost more than the run.
     let chosen = [sizes[sizes.len() / 2], sizes[sizes.len() / 2], sizes[sizes.len() - 1]];
     let chosen = if steps > 8 { &chosen[..] } else { &chosen[1..] };
     for (at, (_, rows)) in chosen.iter().enumerate() {
         let begun = Instant::now();
-        let computed = trainer.compute(model, learned, rows, from)?;
+        let computed = trainer.compute(model, learned, &mut kept, rows, from)?;
         if at > 0 || chosen.len() == 1 {
             tokens += computed.tokens;
             seconds += begun.elapsed().as_secs_f64();
@@ -151,8 +187,14 @@ pub(crate) fn probe(
         parts,
         steps,
         steps_per_epoch: per_epoch,
-        batch_size: batches.first().map_or(0, Vec::len),
-        negatives_per_anchor: negatives(trainer, batches.first().map_or(&[], Vec::as_slice))?,
+        batch_size: batch.len(),
+        chunk: trainer.config.grad_cache.as_ref().map(|cache| cache.chunk),
+        negatives_per_anchor: in_memory.map_or(in_batch, |(_, negatives)| negatives),
+        remembered: trainer.objective.memory().zip(in_memory).map(|(memory, (embeddings, _))| Remembered {
+            embeddings,
+            warm_up: memory.warm_up,
+            negatives_in_batch: in_batch,
+        }),
         seconds: step_seconds * steps as f64 + trainer.validation_seconds * validations as f64,
         tokens_per_batch: mean,
     })
@@ -178,18 +220,36 @@ fn objective_bytes(
     } else {
         0
     };
+    let (anchors, references, dim) = (rows.len(), rows.len() + hard, model.dim());
     let shape = Shape {
-        anchors: rows.len(),
-        references: rows.len() + hard,
-        proxies: learned.proxies.len() / model.dim().max(1),
-        dim: model.dim(),
+        anchors,
+        references,
+        proxies: learned.proxies.len() / dim.max(1),
+        dim,
         largest_class: counts(trainer, rows).values().copied().max().unwrap_or(0),
         value_bytes: size_of::<f32>(),
         tile_bytes: TILE_BYTES,
         threads: rayon::current_num_threads(),
     };
-    let kept: usize = learned.parts().map(|(_, values)| 3 * size_of::<f32>() * values.len()).sum();
-    Ok(trainer.objective.memory_bytes(&shape) + kept)
+    let mut bytes: usize = learned.parts().map(|(_, values)| 3 * size_of::<f32>() * values.len()).sum();
+    bytes += match trainer.objective.memory() {
+        None => trainer.objective.memory_bytes(&shape),
+        Some(memory) => {
+            // The ring, what a batch overwrites of it, and the two evaluations where the batch counts by itself too.
+            let size = memory.memory_size;
+            let ring = (size + anchors) * (size_of::<f32>() * dim + 2 * size_of::<u32>());
+            // In a ring of few classes nearly all can be of one.
+            let against = Shape { references: size, largest_class: size, ..shape };
+            let alone = if memory.batch_weight > 0.0 { trainer.objective.memory_bytes(&shape) } else { 0 };
+            ring + trainer.objective.memory_bytes(&against) + alone
+        }
+    };
+    if trainer.config.grad_cache.is_some() {
+        // Embeddings and their gradient, outside any graph.
+        let rows = if trainer.examples.paired() { anchors + references } else { anchors };
+        bytes += 2 * size_of::<f32>() * dim * rows;
+    }
+    Ok(bytes)
 }
 
 /// Rows of each class in a batch.
@@ -214,6 +274,35 @@ fn negatives(trainer: &Trainer<'_>, rows: &[u32]) -> Result<f64> {
     }
     let own: usize = counts(trainer, rows).values().map(|n| n * n).sum();
     Ok(rows.len() as f64 - own as f64 / rows.len().max(1) as f64)
+}
+
+/// How many embeddings a memory holds at most, and how many of them are negatives of an anchor that then comes, counted on
+/// the batches that fill it.
+fn remembered(trainer: &Trainer<'_>, from: u64) -> Option<(usize, f64)> {
+    let memory = trainer.objective.memory()?;
+    let (steps, per_epoch) = (trainer.steps(), trainer.batches.batches_per_epoch() as u64);
+    let first = from.max(memory.warm_up);
+    let mut ring: VecDeque<u32> = VecDeque::new();
+    let mut last: Vec<u32> = Vec::new();
+    let mut epoch = (u64::MAX, Vec::new());
+    for step in first..steps {
+        if epoch.0 != step / per_epoch {
+            epoch = (step / per_epoch, trainer.batches.batches(step / per_epoch));
+        }
+        last = epoch.1[(step % per_epoch) as usize]
+            .iter()
+            .map(|&row| trainer.examples.labels()[row as usize])
+            .collect();
+        ring.extend(&last);
+        if ring.len() >= memory.memory_size {
+            ring.drain(..ring.len() - memory.memory_size);
+            break;
+        }
+    }
+    let mut counts: HashMap<u32, usize> = HashMap::new();
+    ring.iter().for_each(|&label| *counts.entry(label).or_default() += 1);
+    let own: usize = last.iter().map(|label| counts.get(label).copied().unwrap_or(0)).sum();
+    Some((ring.len(), ring.len() as f64 - own as f64 / last.len().max(1) as f64))
 }
 
 #[cfg(test)]

@@ -1,12 +1,23 @@
 //! Forward and backward of one batch.
 
-use burn::tensor::{Gradients, Tensor, TensorData};
-use parallax_metric::{Batch, Context, ObjectiveStats, Own, Refs};
-use parallax_nn::{Input, Pass, SentenceEncoder};
+use std::borrow::Cow;
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::ops::Range;
+
+use burn::tensor::{Tensor, TensorData};
+use parallax_metric::scored::Targets;
+use parallax_metric::{Batch, Context, Evaluated, ObjectiveStats, Own, Refs, Teacher, grad_cache_by};
+use parallax_nn::{Input, Pass, SentenceEncoder, parameters};
 use parallax_random::Key;
 
+use crate::kept::Kept;
 use crate::learned::{self, Learned};
-use crate::{Criterion, Error, Example, Result};
+use crate::{Criterion, Error, Example, Result, RowScores, Taught};
+
+/// Gradients of the parameters of a model, by path.
+pub(crate) type Gradients = BTreeMap<String, Vec<f32>>;
 
 /// What a batch gave.
 pub(crate) struct Computed {
@@ -30,75 +41,163 @@ pub(crate) struct BatchRows<'a> {
     pub examples: &'a [Example],
     /// Their labels.
     pub labels: &'a [u32],
-    /// Their scores, for scored pairs.
-    pub scores: Option<&'a [f64]>,
+    /// Their scores, for rows that have some.
+    pub scores: Option<RowScores<'a>>,
+    /// What a teacher makes of them.
+    pub taught: Option<&'a Taught>,
 }
 
-/// Loss and gradients of one batch; `key` is what the objective draws from in this step.
-pub(crate) fn compute(
-    model: &SentenceEncoder,
-    criterion: &dyn Criterion,
-    learned: &Learned,
-    BatchRows { examples, labels, scores }: BatchRows<'_>,
-    pass: &Pass,
-    key: Key,
-    step: u64,
-) -> Result<Computed> {
-    let mut inputs: Vec<&Input> = examples.iter().map(|e| &e.anchor).collect();
-    inputs.extend(examples.iter().filter_map(|e| e.positive.as_ref()));
-    inputs.extend(examples.iter().flat_map(|e| e.negatives.iter().map(|(input, _)| input)));
-    let paired = inputs.len() > examples.len();
-    let x = model.forward(&inputs, pass)?;
-    let [rows, dim] = x.dims();
-    let data = x.clone().without_autodiff().into_data();
-    let values = data.as_slice::<f32>().map_err(|e| Error::Setting(format!("{e:?}")))?;
-    if let Some(at) = values.iter().position(|v| !v.is_finite()) {
-        return Err(Error::NotFinite {
-            step,
-            what: format!("the embedding of row {} of the batch", at / dim + 1),
-        });
+/// How a batch is computed.
+pub(crate) struct Way<'a> {
+    /// What is minimised.
+    pub criterion: &'a dyn Criterion,
+    /// With dropout or without.
+    pub pass: Pass,
+    /// What the objective draws from in this step.
+    pub key: Key,
+    /// The step, from 1.
+    pub step: u64,
+    /// Rows that the encoder takes at once; all of them where it is not given.
+    pub chunk: Option<usize>,
+}
+
+impl Way<'_> {
+    /// Loss and gradients of one batch.
+    ///
+    /// The embeddings leave the graph, the objective answers with its gradient G by them, and G enters the graph once:
+    /// the derivative of Σ x·G is G exactly. In chunks every row is embedded twice, first for the objective, then again for
+    /// the backward pass of its chunk alone, so that the graph of one chunk is held at a time. Both passes are the same
+    /// computation to the last bit, because dropout depends on a row's place in the batch.
+    pub(crate) fn compute(
+        &self,
+        model: &SentenceEncoder,
+        learned: &Learned,
+        kept: &mut Kept,
+        batch: &BatchRows<'_>,
+    ) -> Result<Computed> {
+        let examples = batch.examples;
+        let mut inputs: Vec<&Input> = examples.iter().map(|e| &e.anchor).collect();
+        inputs.extend(examples.iter().filter_map(|e| e.positive.as_ref()));
+        inputs.extend(examples.iter().flat_map(|e| e.negatives.iter().map(|(input, _)| input)));
+        let (rows, dim) = (inputs.len(), model.dim());
+        let chunk = self.chunk.map_or(rows, |chunk| chunk.min(rows));
+        let forward =
+            |range: Range<usize>| model.forward(&inputs[range.clone()], &self.pass.from_row(range.start));
+        // The graph of a batch that is not cut is kept from one pass to the other.
+        let whole = Cell::new(None);
+        let mut gradients = Gradients::new();
+        let mut moved = false;
+        let mut evaluated = grad_cache_by(
+            rows,
+            dim,
+            chunk,
+            |range| {
+                let x = forward(range)?;
+                let values = x.clone().without_autodiff().into_data();
+                whole.set((chunk == rows).then_some(x));
+                values.try_into_vec::<f32>().map_err(|e| Error::Setting(format!("{e:?}")))
+            },
+            |values| self.evaluate(learned, kept, batch, values, dim),
+            |range, gradient| {
+                moved |= gradient.iter().any(|&g| g != 0.0);
+                let x = match whole.take() {
+                    Some(x) => x,
+                    None => forward(range.clone())?,
+                };
+                let seed = TensorData::new(gradient.to_vec(), [range.len(), dim]);
+                let seed = Tensor::<2>::from_data(seed, &x.device());
+                let mut found = (x * seed).sum().backward();
+                add(&mut gradients, parameters::gradients(model.network(), &mut found));
+                Ok(())
+            },
+        )?;
+        let learned = learned::Gradients {
+            proxies: std::mem::take(&mut evaluated.proxy_grad),
+            scalars: evaluated.scalar_grad.iter().map(|&gradient| gradient as f32).collect(),
+        };
+        let tokens = inputs.iter().map(|input| input.tokens()).sum();
+        Ok(Computed { value: evaluated.value, stats: evaluated.stats, gradients, learned, moved, tokens })
     }
-    let split = examples.len() * dim;
-    let ref_labels: Vec<u32> = if paired {
-        labels
-            .iter()
-            .copied()
-            .chain(examples.iter().flat_map(|e| e.negatives.iter().map(|(_, label)| *label)))
-            .collect()
-    } else {
-        Vec::new()
-    };
-    let own = if criterion.wants().pairs { Own::Positive } else { Own::None };
-    let batch = Batch {
-        x: &values[..split],
-        dim,
-        labels,
-        refs: paired.then_some(Refs { r: &values[split..], labels: &ref_labels, own }),
-    };
-    let scalars: Vec<f64> = learned.scalars.iter().map(|&value| f64::from(value)).collect();
-    let context = Context {
-        want_ref_grad: true,
-        scalars: (!scalars.is_empty()).then_some(&scalars),
-        proxies: (!learned.proxies.is_empty()).then_some(&learned.proxies),
-        targets: scores,
-        key,
-        ..Context::default()
-    };
-    let mut evaluated = criterion.evaluate(&batch, &context)?;
-    if !evaluated.value.is_finite() {
-        return Err(Error::NotFinite { step, what: "the loss".into() });
+
+    /// The objective on the embeddings of a batch: anchors, then positives, then negatives, `[rows, dim]`.
+    fn evaluate(
+        &self,
+        learned: &Learned,
+        kept: &mut Kept,
+        batch: &BatchRows<'_>,
+        values: &[f32],
+        dim: usize,
+    ) -> Result<Evaluated<f32>> {
+        let step = self.step;
+        if let Some(at) = values.iter().position(|v| !v.is_finite()) {
+            return Err(Error::NotFinite {
+                step,
+                what: format!("the embedding of row {} of the batch", at / dim + 1),
+            });
+        }
+        let wants = self.criterion.wants();
+        let (x, r) = values.split_at(batch.examples.len() * dim);
+        let ref_labels: Vec<u32> = if r.is_empty() {
+            Vec::new()
+        } else {
+            let hard = batch.examples.iter().flat_map(|e| e.negatives.iter().map(|(_, label)| *label));
+            batch.labels.iter().copied().chain(hard).collect()
+        };
+        let own = if wants.pairs { Own::Positive } else { Own::None };
+        let refs = (!r.is_empty()).then_some(Refs { r, labels: &ref_labels, own });
+        let rows = Batch { x, dim, labels: batch.labels, refs };
+
+        let scalars: Vec<f64> = learned.scalars.iter().map(|&value| f64::from(value)).collect();
+        let targets = wants.targets.and_then(|targets| batch.targets(targets));
+        let candidates: Vec<f32> = match (wants.teacher, batch.taught, batch.scores) {
+            (true, None, Some(scores)) => scores.values.iter().map(|&score| score as f32).collect(),
+            _ => Vec::new(),
+        };
+        let teacher = match (wants.teacher, batch.taught) {
+            (false, _) => None,
+            (true, Some(Taught { x, r, dim })) => Some(Teacher::Embeddings { x, r, dim: *dim }),
+            (true, None) => batch.scores.map(|_| Teacher::Candidates(&candidates)),
+        };
+        let context = Context {
+            want_ref_grad: true,
+            scalars: (!scalars.is_empty()).then_some(&scalars),
+            proxies: (!learned.proxies.is_empty()).then_some(&learned.proxies),
+            targets: targets.as_deref(),
+            teacher,
+            key: self.key,
+            ..Context::default()
+        };
+        let evaluated = kept.evaluate(self.criterion, &rows, &context)?;
+        if !evaluated.value.is_finite() {
+            return Err(Error::NotFinite { step, what: "the loss".into() });
+        }
+        Ok(evaluated)
     }
-    let mut gradient = std::mem::take(&mut evaluated.grad);
-    gradient.extend(evaluated.ref_grad.iter().flatten());
-    let moved = gradient.iter().any(|&g| g != 0.0);
-    // The gradient computed on the host enters the graph exactly: d/dx Σ x·G = G.
-    let device = x.device();
-    let seed = Tensor::<2>::from_data(TensorData::new(gradient, [rows, dim]), &device);
-    let gradients = (x * seed).sum().backward();
-    let learned = learned::Gradients {
-        proxies: std::mem::take(&mut evaluated.proxy_grad),
-        scalars: evaluated.scalar_grad.iter().map(|&gradient| gradient as f32).collect(),
-    };
-    let tokens = inputs.iter().map(|input| input.tokens()).sum();
-    Ok(Computed { value: evaluated.value, stats: evaluated.stats, gradients, learned, moved, tokens })
+}
+
+impl BatchRows<'_> {
+    /// What the similarities of the batch should be: the scores of its rows, or else what the teacher computes.
+    fn targets(&self, targets: Targets) -> Option<Cow<'_, [f64]>> {
+        if let Some(scores) = self.scores {
+            return Some(Cow::Borrowed(scores.values));
+        }
+        let rows = self.examples.len();
+        let negatives: usize = self.examples.iter().map(|example| example.negatives.len()).sum();
+        let each = if targets == Targets::Lists { negatives / rows.max(1) } else { 0 };
+        Some(Cow::Owned(self.taught?.scores(rows, each)))
+    }
+}
+
+/// Adds gradients of one chunk to the sums of those before.
+fn add(sums: &mut Gradients, more: Gradients) {
+    for (path, values) in more {
+        match sums.entry(path) {
+            Entry::Vacant(entry) => {
+                entry.insert(values);
+            }
+            Entry::Occupied(mut entry) => {
+                entry.get_mut().iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
+            }
+        }
+    }
 }

@@ -63,16 +63,16 @@ fn config(args: &Train, progress: &mut Progress) -> anyhow::Result<RunConfig> {
 
 pub(crate) fn show(progress: &mut Progress, event: &Event) {
     match event {
-        Event::Plan(text) | Event::Message(text) => progress.line(text),
-        Event::Progress { step, steps, epoch, loss, lr, texts_per_second, seconds_left } => {
-            let left = duration(*seconds_left);
-            let text = format!(
-                "steps, epoch {epoch}, loss {loss:.4}, lr {lr:.2e}, {texts_per_second:.0} rows/s, {left} left"
-            );
+        Event::Plan(plan) => progress.line(&plan.to_string()),
+        Event::Message(text) => progress.line(text),
+        Event::Step { step, steps, epoch, loss, lr, rate, left } => {
+            let left = duration(*left);
+            let text =
+                format!("steps, epoch {epoch}, loss {loss:.4}, lr {lr:.2e}, {rate:.0} rows/s, {left} left");
             progress.step(*step, *steps, &text);
         }
-        Event::Candidates { done, total, next, seconds_left } => {
-            progress.step(*done, *total, &format!("maps tried, {} left; {next}", duration(*seconds_left)));
+        Event::Progress { what, done, total, left } => {
+            progress.step(*done, *total, &format!("{what}, {} left", duration(*left)));
         }
         Event::Validation { step, measure, value, best } => {
             let best = if *best { " (best so far)" } else { "" };

@@ -15,6 +15,7 @@ fn every_family_is_listed() {
         ("splits", "class_disjoint"),
         ("poolings", "mean"),
         ("measures", "map@r"),
+        ("extras", "objective.memory"),
         ("models", "all-MiniLM-L6-v2"),
     ] {
         let line = text.lines().find(|line| line.split(' ').next() == Some(family));
@@ -36,6 +37,9 @@ fn a_family_shows_settings_defaults_and_sources() {
     let margin = contrastive["parameters"].as_array().unwrap().iter().find(|p| p["name"] == "neg_margin");
     assert_eq!(margin.unwrap()["default"], 1.0);
     assert_eq!(margin.unwrap()["type"], "number");
+    let extras = folder.run(&["list", "extras"]).ok();
+    assert!(extras.contains("memory_size") && extras.contains("1024"), "{extras}");
+    assert!(extras.contains("train.grad_cache") && extras.contains("chunk"), "{extras}");
     let everything = folder.run(&["list", "--json"]).json();
     assert!(everything["families"].as_array().unwrap().len() >= 11);
 }

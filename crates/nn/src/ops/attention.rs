@@ -13,7 +13,7 @@ use super::mask::attention_mask;
 #[derive(Clone, Debug)]
 pub(super) struct Attention {
     pub(super) offsets: Arc<[usize]>,
-    /// Each text's place in the batch.
+    /// Each text's place in the whole batch.
     pub(super) rows: Arc<[usize]>,
     pub(super) heads: usize,
     pub(super) dropout: Option<(f64, Key)>,

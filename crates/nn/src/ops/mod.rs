@@ -183,7 +183,8 @@ pub fn attention(
     let Some(offsets) = packed else {
         return plain::attention(projected, heads, layout, bias, dropout);
     };
-    let operation = attention::Attention { offsets, rows: layout.rows(), heads, dropout };
+    let rows = layout.rows().iter().map(|row| layout.first_row() + row).collect();
+    let operation = attention::Attention { offsets, rows, heads, dropout };
     let mut inputs = vec![projected.into_dispatch()];
     inputs.extend(bias.map(Tensor::into_dispatch));
     graph::apply(operation, inputs)

@@ -107,7 +107,7 @@ pub(super) fn attention(
             }
             let mut weights = softmax(scores);
             if let Some((p, key)) = dropout {
-                weights = weights * Tensor::from_data(dropout_mask(group, heads, p, key), &device);
+                weights = weights * Tensor::from_data(dropout_mask(layout, group, heads, p, key), &device);
             }
             weights.matmul(part(2)).swap_dims(1, 2).reshape([b * l, width])
         })
@@ -135,11 +135,12 @@ fn padding_mask(group: &Group) -> TensorData {
     TensorData::new(mask, [group.rows.len(), 1, 1, group.length])
 }
 
-fn dropout_mask(group: &Group, heads: usize, p: f64, key: Key) -> TensorData {
+fn dropout_mask(layout: &Layout, group: &Group, heads: usize, p: f64, key: Key) -> TensorData {
     let l = group.length;
     let mut mask = vec![0f32; group.rows.len() * heads * l * l];
     mask.par_chunks_mut(l).enumerate().for_each(|(at, keys)| {
-        attention_mask(p, key, group.rows[at / (heads * l)], at / l % heads, at % l, keys);
+        let row = layout.first_row() + group.rows[at / (heads * l)];
+        attention_mask(p, key, row, at / l % heads, at % l, keys);
     });
     TensorData::new(mask, [group.rows.len(), heads, l, l])
 }

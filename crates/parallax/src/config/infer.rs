@@ -141,6 +141,9 @@ fn fits_rows(loss: &str, shape: &Shape) -> bool {
     let wants = loss.wants();
     match shape {
         Shape::Labelled { .. } | Shape::Vectors { .. } => !wants.pairs && wants.targets.is_none(),
+        Shape::Triplets { scores, .. } if !scores.is_empty() => {
+            !wants.itself && wants.proxies.is_none() && wants.targets != Some(Targets::Pairs)
+        }
         Shape::Pairs { .. } | Shape::Triplets { .. } => {
             !wants.itself && wants.proxies.is_none() && wants.targets.is_none()
         }
@@ -229,6 +232,14 @@ fn objective(shape: &Shape, reasons: &mut Vec<String>) -> Objective {
         Shape::ScoredPairs { .. } => {
             reasons.push("objective: cosent, which puts pairs in the order of their scores".to_owned());
             LossConfig::Cosent(Cosent::default()).into()
+        }
+        Shape::Triplets { scores, .. } if !scores.is_empty() => {
+            let what = "objective: multiple_negatives_ranking, with the negatives masked that the scores put above the positive; \
+                        margin_mse and listwise_kl learn the scores themselves";
+            reasons.push(what.to_owned());
+            let loss =
+                MultipleNegativesRanking { teacher_guided: true, ..MultipleNegativesRanking::default() };
+            LossConfig::MultipleNegativesRanking(loss).into()
         }
         Shape::Pairs { .. } | Shape::Triplets { .. } => {
             reasons.push(

@@ -68,7 +68,7 @@ impl RunConfig {
             }
             *file = beside(folder, file);
         }
-        if let Some(model) = &mut self.model {
+        for model in self.model.iter_mut().chain(&mut self.teacher) {
             model.path = expand(&model.path, |name| std::env::var(name).ok())?;
             let here = beside(folder, Path::new(&model.path));
             if let (true, Some(text)) = (here.is_dir(), here.to_str()) {
@@ -91,12 +91,15 @@ impl RunConfig {
         if self.data.vectors.is_none() && self.data.labels.is_some() {
             return refuse("data.labels goes with data.vectors, which is not set".into());
         }
-        if let Some(model) = &self.model {
+        for (name, model) in [("model", &self.model), ("teacher", &self.teacher)] {
+            let Some(model) = model else { continue };
             if model.path.is_empty() {
-                return refuse("model.path is not set".into());
+                return refuse(format!("{name}.path is not set"));
             }
             if model.max_tokens.is_some_and(|tokens| tokens < 3) {
-                return refuse("model.max_tokens must be 3 or more: two of them are special tokens".into());
+                return refuse(format!(
+                    "{name}.max_tokens must be 3 or more: two of them are special tokens"
+                ));
             }
         }
         if self.evaluate.measures.is_empty() {
@@ -118,6 +121,10 @@ impl RunConfig {
         }
         if let Some(distance) = &objective.distance {
             distance.check().or_else(|e| in_part("distance", e))?;
+        }
+        if let Some(memory) = &objective.memory {
+            memory.check().or_else(|e| in_part("memory", e))?;
+            objective.wants().remembered(objective.loss.name()).or_else(|e| in_part("memory", e))?;
         }
         self.train.optimizer.check().or_else(|e| refuse(e.to_string()))?;
         self.train.schedule.check().or_else(|e| refuse(e.to_string()))

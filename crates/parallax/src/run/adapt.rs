@@ -65,11 +65,11 @@ pub(super) fn adapt(
     let progress = &mut |progress: parallax_linear::Progress| {
         let spent = begun.elapsed().as_secs_f64();
         let each = spent / progress.done.max(1) as f64;
-        on_event(&Event::Candidates {
+        on_event(&Event::Progress {
+            what: format!("maps tried; next {}", progress.next),
             done: progress.done as u64,
             total: progress.total as u64,
-            next: progress.next,
-            seconds_left: each * (progress.total - progress.done) as f64,
+            left: each * (progress.total - progress.done) as f64,
         });
     };
     let selection = select(&config, &examples, progress, stop).map_err(|error| match error {
@@ -92,7 +92,7 @@ pub(super) fn adapt(
 }
 
 /// Divides a row by its length; a row of zeros stays.
-fn normalize(row: &mut [f32]) {
+pub(super) fn normalize(row: &mut [f32]) {
     let length = row.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>().sqrt().max(1e-12);
     row.iter_mut().for_each(|v| *v = (f64::from(*v) / length) as f32);
 }

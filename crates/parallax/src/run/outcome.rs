@@ -155,7 +155,7 @@ pub struct TrainSummary {
 }
 
 impl DataSummary {
-    pub(super) fn new(data: &Dataset, parts: &Parts, sha256: String) -> Self {
+    pub(super) fn new(data: &Dataset, parts: &Parts, sha256: &str) -> Self {
         DataSummary {
             files: data.file_names(),
             rows: data.len(),
@@ -164,8 +164,8 @@ impl DataSummary {
             train: parts.train.len(),
             validation: parts.validation.len(),
             test: parts.test.len(),
-            measured_sha256: measured_sha256(&sha256, &data.roles(), super::reported(parts).1),
-            sha256,
+            measured_sha256: measured_sha256(sha256, &data.roles(), super::reported(parts).1),
+            sha256: sha256.to_owned(),
         }
     }
 }

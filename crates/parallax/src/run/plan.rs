@@ -34,7 +34,9 @@ pub struct RunPlan {
     pub classes: Option<[usize; 3]>,
     /// The model, or the stored vectors, to start from.
     pub model: String,
-    /// What would be fetched first, where the model is not on this machine; nothing can be estimated then.
+    /// The teacher, which embeds the training texts before the first step.
+    pub teacher: Option<String>,
+    /// What would be fetched first, where a model is not on this machine; nothing can be estimated then.
     pub fetched: Option<String>,
     /// Dimension of the embeddings.
     pub dim: Option<usize>,
@@ -85,14 +87,15 @@ impl RunPlan {
             let source = std::io::Error::from(std::io::ErrorKind::NotADirectory);
             return Err(Error::io(file, "create the run's folder in")(source));
         }
-        let fetched = match &config.model {
-            None => None,
-            Some(start) => match models::look(&start.path, &Locations::from_env())? {
-                Place::Folder(_) | Place::BuiltIn => None,
-                Place::Known(entry) => Some(entry.size()),
-                Place::Hub => Some("files that the hub lists".to_owned()),
-            },
-        };
+        let mut fetched = None;
+        for start in config.model.iter().chain(&config.teacher) {
+            let size = match models::look(&start.path, &Locations::from_env())? {
+                Place::Folder(_) | Place::BuiltIn => continue,
+                Place::Known(entry) => entry.size(),
+                Place::Hub => "files that the hub lists".to_owned(),
+            };
+            fetched.get_or_insert(format!("{}, {size}", start.path));
+        }
         let classes = data.classes().map(|labels| {
             [&parts.train, &parts.validation, &parts.test]
                 .map(|rows| labels.select(rows).into_iter().collect::<BTreeSet<u32>>().len())
@@ -105,6 +108,7 @@ impl RunPlan {
             split: value(split),
             classes,
             model: config.model.as_ref().map(|m| m.path.clone()).or(vectors).unwrap_or_default(),
+            teacher: config.teacher.as_ref().map(|teacher| teacher.path.clone()),
             fetched,
             closed_form: config.adapter.is_some(),
             loss: value(&config.objective.loss),
@@ -163,6 +167,9 @@ impl fmt::Display for RunPlan {
             writeln!(f, "nothing is trained: closed-form maps are tried by cross-validation over classes")?;
         } else {
             writeln!(f, "loss: {}, miner: {}", name(&self.loss), name(&self.miner))?;
+            if let Some(teacher) = &self.teacher {
+                writeln!(f, "teacher: {teacher}, which embeds the training texts before the first step")?;
+            }
         }
         match (&self.training, &self.fetched) {
             (Some(plan), _) => {
@@ -170,7 +177,7 @@ impl fmt::Display for RunPlan {
             }
             (None, Some(what)) => writeln!(
                 f,
-                "the model is not on this machine: the run would fetch it first ({what}), and what it costs is not known before"
+                "a model is not on this machine: the run would fetch it first ({what}), and what it costs is not known before"
             )?,
             (None, None) => {
                 writeln!(

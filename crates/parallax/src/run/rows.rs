@@ -3,8 +3,12 @@
 use std::collections::HashMap;
 
 use parallax_data::sampler::text_hash;
-use parallax_train::{Example, Examples};
+use parallax_metric::Wants;
+use parallax_metric::scored::Targets;
+use parallax_train::{Example, Examples, RowScores, Taught};
 
+use super::ground::into_training;
+use super::teacher::Teacher;
 use crate::dataset::{Dataset, Reader, groups};
 use crate::error::Result;
 
@@ -14,8 +18,11 @@ pub(super) struct TrainRows<'a> {
     reader: &'a Reader,
     rows: &'a [u32],
     labels: Vec<u32>,
-    /// For scored pairs: the score of every row.
-    scores: Option<Vec<f64>>,
+    /// The scores of every row, where it has some that are used, and how many a row has.
+    scores: Option<(Vec<f64>, usize)>,
+    /// Negatives of every row, where it counts that all have as many.
+    negatives: Option<usize>,
+    teacher: Option<&'a Teacher<'a>>,
     /// For pairs: hashes of both sides of every row.
     hashes: Vec<Vec<u64>>,
     /// For pairs: the group of every positive text.
@@ -23,13 +30,33 @@ pub(super) struct TrainRows<'a> {
 }
 
 impl<'a> TrainRows<'a> {
-    pub(super) fn new(data: &'a Dataset, reader: &'a Reader, rows: &'a [u32]) -> Result<Self> {
+    pub(super) fn new(
+        data: &'a Dataset,
+        reader: &'a Reader,
+        rows: &'a [u32],
+        wants: &Wants,
+        teacher: Option<&'a Teacher<'a>>,
+    ) -> Result<Self> {
+        let mut scores = data.scores(rows)?.map(|scores| (scores, 1));
+        let mut negatives = None;
+        let lists = wants.targets == Some(Targets::Lists);
+        // Scores that the loss does not look at may be whatever they are.
+        let scored = data.has_candidate_scores() && (lists || wants.teacher && teacher.is_none());
+        if lists || scored {
+            let each = data.negatives_each(rows)?;
+            negatives = Some(each);
+            if scored {
+                scores = data.candidate_scores(rows, each)?.map(|scores| (scores, 1 + each));
+            }
+        }
         let mut train = TrainRows {
             data,
             reader,
             rows,
             labels: Vec::new(),
-            scores: data.scores(rows)?,
+            scores,
+            negatives,
+            teacher,
             hashes: Vec::new(),
             known: HashMap::new(),
         };
@@ -67,8 +94,22 @@ impl Examples for TrainRows<'_> {
         self.data.classes().is_none()
     }
 
-    fn scores(&self) -> Option<&[f64]> {
-        self.scores.as_deref()
+    fn scores(&self) -> Option<RowScores<'_>> {
+        self.scores.as_ref().map(|(values, each)| RowScores { values, each: *each })
+    }
+
+    fn negatives(&self) -> Option<usize> {
+        self.negatives
+    }
+
+    fn has_teacher(&self) -> bool {
+        self.teacher.is_some()
+    }
+
+    fn taught(&self, rows: &[u32]) -> Result<Option<Taught>, parallax_train::Error> {
+        let Some(teacher) = self.teacher else { return Ok(None) };
+        let rows: Vec<u32> = rows.iter().map(|&row| self.rows[row as usize]).collect();
+        teacher.taught(&rows).map(Some).map_err(into_training)
     }
 
     fn fetch(&self, rows: &[u32]) -> Result<Vec<Example>, parallax_train::Error> {

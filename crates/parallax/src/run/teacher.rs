@@ -1,0 +1,193 @@
+//! A teacher: a model that embeds the training texts once and says how near they are to one another.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use parallax_data::sampler::text_hash;
+use parallax_data::{NpyWriter, Vectors};
+use parallax_eval::Similarity;
+use parallax_nn::{LoadOptions, SentenceEncoder, cpu};
+use parallax_train::Taught;
+use sha2::{Digest, Sha256};
+
+use super::Event;
+use super::adapt::normalize;
+use super::start::{add_weights, hex};
+use crate::config::RunConfig;
+use crate::dataset::{Dataset, Reader};
+use crate::error::{Error, Result};
+use crate::evaluate::own_similarity;
+
+/// Texts embedded between two looks at whether to stop.
+const CHUNK: usize = 4096;
+
+/// What the files of its embeddings are called in a run's folder.
+const FILE: (&str, &str) = ("teacher-", ".npy");
+
+/// A teacher of the rows of a run.
+pub(super) struct Teacher<'a> {
+    data: &'a Dataset,
+    encoder: SentenceEncoder,
+    reader: Reader,
+    batch_tokens: usize,
+    /// Whether its embeddings are normalised: it compares by cosine.
+    unit: bool,
+    /// SHA-256 of all that its embeddings depend on but the texts.
+    digest: String,
+    stored: OnceLock<Stored>,
+}
+
+/// The embeddings of all training texts.
+struct Stored {
+    vectors: Vectors,
+    /// The row of each text, by its hash.
+    rows: HashMap<u64, u32>,
+}
+
+impl<'a> Teacher<'a> {
+    /// The teacher that a run asks for.
+    ///
+    /// # Errors
+    /// A model that cannot be had or that does not read texts, and rows without texts.
+    pub(super) fn load(
+        config: &RunConfig,
+        data: &'a Dataset,
+        on_event: &mut dyn FnMut(&Event),
+    ) -> Result<Option<Self>> {
+        let Some(start) = &config.teacher else { return Ok(None) };
+        if data.vector_dim().is_some() {
+            let what = "[teacher] reads texts, and the rows are stored vectors";
+            return Err(Error::setting_with(what, "take out [teacher]"));
+        }
+        let path = crate::models::resolve(&start.path, &mut |message| {
+            on_event(&Event::Message(message.to_string()));
+        })?;
+        let load =
+                LoadOptions { pooling: start.pooling, max_tokens: start.max_tokens, precision: start.precision };
+        let encoder = SentenceEncoder::load(&path, &load, &cpu())?;
+        let reader = data.reader(&encoder, start.prompt.as_deref())?;
+        if encoder.text().is_none() {
+            let what = format!("the teacher {} reads stored vectors, not texts", start.path);
+            return Err(Error::setting_with(what, "set teacher.path to a model of texts"));
+        }
+        let mut hash = Sha256::new();
+        hash.update(format!("{start:?}"));
+        add_weights(&mut hash, &encoder);
+        Ok(Some(Teacher {
+            data,
+            unit: own_similarity(&encoder)? != Similarity::Dot,
+            encoder,
+            reader,
+            batch_tokens: config.evaluate.batch_tokens,
+            digest: hex(hash),
+            stored: OnceLock::new(),
+        }))
+    }
+
+    /// What tells it from other teachers.
+    pub(super) fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// Embeds every text of these rows once, into a file of the run's folder, or finds the file of an earlier part of the run.
+    ///
+    /// # Errors
+    /// A text that cannot be read or embedded, a folder that cannot be written to, a stop from outside.
+    pub(super) fn prepare(
+        &self,
+        rows: &[u32],
+        folder: &Path,
+        stop: &AtomicBool,
+        on_event: &mut dyn FnMut(&Event),
+    ) -> Result<()> {
+        let (mut places, mut texts) = (HashMap::new(), Vec::new());
+        for chunk in rows.chunks(CHUNK) {
+            let [anchors, positives, negatives] = self.texts(chunk)?;
+            for text in anchors.into_iter().chain(positives).chain(negatives) {
+                places.entry(text_hash(&text)).or_insert_with(|| {
+                    texts.push(text);
+                    texts.len() as u32 - 1
+                });
+            }
+        }
+        let mut hash = Sha256::new();
+        hash.update(&self.digest);
+        texts.iter().for_each(|text| hash.update(text_hash(text).to_le_bytes()));
+        let path = folder.join(format!("{}{}{}", FILE.0, &hex(hash)[..16], FILE.1));
+        if !path.exists() {
+            let begun = Instant::now();
+            let mut file = NpyWriter::create(&path, self.encoder.dim())?;
+            for (at, chunk) in texts.chunks(CHUNK).enumerate() {
+                if stop.load(Ordering::Relaxed) {
+                    return Err(Error::Interrupted);
+                }
+                file.push_rows(&self.embed(chunk)?)?;
+                let (done, total) = (at * CHUNK + chunk.len(), texts.len());
+                let left = begun.elapsed().as_secs_f64() / done as f64 * (total - done) as f64;
+                let what = "texts embedded by the teacher".to_owned();
+                on_event(&Event::Progress { what, done: done as u64, total: total as u64, left });
+            }
+            file.finish()?;
+        }
+        let vectors = Vectors::open(&path)?;
+        on_event(&Event::Message(format!(
+            "teacher: {} texts of {} dimensions",
+            vectors.rows(),
+            vectors.dim()
+        )));
+        let _ = self.stored.set(Stored { vectors, rows: places });
+        Ok(())
+    }
+
+    /// A batch as the teacher embeds it.
+    pub(super) fn taught(&self, rows: &[u32]) -> Result<Taught> {
+        let [anchors, mut others, negatives] = self.texts(rows)?;
+        others.extend(negatives);
+        Ok(Taught { x: self.vectors(&anchors)?, r: self.vectors(&others)?, dim: self.encoder.dim() })
+    }
+
+    /// Anchors, positives, and negatives row by row.
+    fn texts(&self, rows: &[u32]) -> Result<[Vec<String>; 3]> {
+        let (own, other) = self.data.columns();
+        let anchors = self.data.texts(own, rows)?;
+        let positives = other.map_or_else(|| Ok(Vec::new()), |column| self.data.texts(column, rows))?;
+        let mut negatives = Vec::new();
+        for &row in rows {
+            negatives.extend(self.data.negatives(row)?);
+        }
+        Ok([anchors, positives, negatives])
+    }
+
+    /// Embeddings of texts: those that are stored, or else computed.
+    fn vectors(&self, texts: &[String]) -> Result<Vec<f32>> {
+        let Some(Stored { vectors, rows }) = self.stored.get() else { return self.embed(texts) };
+        let found: Option<Vec<u32>> = texts.iter().map(|text| rows.get(&text_hash(text)).copied()).collect();
+        let Some(found) = found else { return self.embed(texts) };
+        let mut values = vec![0.0; found.len() * vectors.dim()];
+        vectors.read_rows(&found, &mut values);
+        Ok(values)
+    }
+
+    fn embed(&self, texts: &[String]) -> Result<Vec<f32>> {
+        let inputs = self.reader.tokenize(texts)?;
+        let mut values = self.encoder.embed(&inputs, self.batch_tokens, |_| ())?;
+        if self.unit {
+            values.chunks_exact_mut(self.encoder.dim()).for_each(normalize);
+        }
+        Ok(values)
+    }
+}
+
+/// Removes what a teacher left in a run's folder.
+pub(super) fn remove(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        if name.to_str().is_some_and(|name| name.starts_with(FILE.0) && name.ends_with(FILE.1)) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
