@@ -262,6 +262,13 @@ fn a_memory_is_filled_and_resumed() {
 }
 
 #[test]
+fn a_moving_histogram_is_resumed() {
+    for more in ["", "\nmemory = { memory_size = 64, batch_weight = 1.0 }"] {
+        assert_eq!(losses(&resumes(&format!("loss = \"dynamic_soft_margin\"{more}"))).len(), 60);
+    }
+}
+
+#[test]
 fn a_memory_with_the_batch_beside_it_and_chunks_is_resumed() {
     let steps = resumes(
         "loss = { name = \"margin\", learn_beta = true }\nmemory = { memory_size = 40, batch_weight = 0.5 }\n\

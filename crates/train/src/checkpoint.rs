@@ -40,6 +40,9 @@ pub struct Position {
     /// A memory of earlier batches, without its embeddings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<Ring>,
+    /// The numbers that the loss keeps from batch to batch.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub state: Vec<f64>,
 }
 
 /// A memory of earlier batches, without its embeddings.
@@ -112,7 +115,7 @@ pub(crate) fn write(
     weights::write(&work.join("optimizer.safetensors"), &moments)?;
     let mut own: Vec<weights::Tensor> =
         learned.parts().map(|(path, values)| weights::Tensor::f32(path, &[values.len()], values)).collect();
-    let mut position = position.clone();
+    let mut position = Position { state: kept.state.clone(), ..position.clone() };
     if let Some(memory) = &kept.memory {
         let (values, labels) = memory.contents();
         own.push(weights::Tensor::f32(MEMORY, &[values.len()], values));
@@ -220,6 +223,12 @@ pub(crate) fn read(
             .filter(|found| found.len() == values.len())
             .ok_or_else(|| bad(&own, format!("parameter \"{name}\" is missing or has another size")))?;
     }
+    if position.state.len() != kept.state.len() {
+        let what =
+            format!("holds {} numbers of the loss, which keeps {}", position.state.len(), kept.state.len());
+        return Err(bad(&at, what));
+    }
+    kept.state = std::mem::take(&mut position.state);
     if let Some(memory) = &mut kept.memory {
         let missing = || bad(&own, "the remembered embeddings are missing".into());
         let Ring { labels, next, steps } = position.memory.take().ok_or_else(missing)?;

@@ -88,13 +88,14 @@ impl RunPlan {
             return Err(Error::io(file, "create the run's folder in")(source));
         }
         let mut fetched = None;
-        for start in config.model.iter().chain(&config.teacher) {
+        for (start, which) in [(&config.model, ""), (&config.teacher, "for the teacher ")] {
+            let Some(start) = start else { continue };
             let size = match models::look(&start.path, &Locations::from_env())? {
                 Place::Folder(_) | Place::BuiltIn => continue,
                 Place::Known(entry) => entry.size(),
                 Place::Hub => "files that the hub lists".to_owned(),
             };
-            fetched.get_or_insert(format!("{}, {size}", start.path));
+            fetched.get_or_insert(format!("{which}{size}"));
         }
         let classes = data.classes().map(|labels| {
             [&parts.train, &parts.validation, &parts.test]

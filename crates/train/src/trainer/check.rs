@@ -58,9 +58,11 @@ impl Trainer<'_> {
             (false, None, _) => return self.check_memory(),
             (true, ..) if wants.proxies.is_some() => "classes for its proxies, and the rows are pairs",
             (true, ..) if wants.itself => "rows with classes, and the rows are pairs",
-            (true, Some(Targets::Pairs), None) if !taught => "a score for each pair, and there is none",
             (true, Some(Targets::Pairs), Some(2..)) => {
                 "one score for each pair, and there is one for each candidate of a list"
+            }
+            (true, Some(Targets::Pairs), None) if !taught => {
+                "one score for each pair; the rows have none, or some for lists with negatives"
             }
             (true, Some(Targets::Lists), Some(1)) => {
                 "pairs with negatives and a score for each of them, and each pair has one score and no negative"
