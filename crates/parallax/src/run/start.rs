@@ -63,8 +63,11 @@ pub(super) fn load(
             let path = crate::models::resolve(&start.path, &mut |message| {
                 on_event(&Event::Message(message.to_string()));
             })?;
-            let load =
-                LoadOptions { pooling: start.pooling, max_tokens: start.max_tokens, precision: start.precision };
+            let load = LoadOptions {
+                pooling: start.pooling,
+                max_tokens: start.max_tokens,
+                precision: start.precision,
+            };
             (SentenceEncoder::load(&path, &load, &device)?, config.head.as_ref())
         }
     };

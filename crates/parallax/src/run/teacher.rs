@@ -67,7 +67,7 @@ impl<'a> Teacher<'a> {
             on_event(&Event::Message(message.to_string()));
         })?;
         let load =
-                LoadOptions { pooling: start.pooling, max_tokens: start.max_tokens, precision: start.precision };
+            LoadOptions { pooling: start.pooling, max_tokens: start.max_tokens, precision: start.precision };
         let encoder = SentenceEncoder::load(&path, &load, &cpu())?;
         let reader = data.reader(&encoder, start.prompt.as_deref())?;
         if encoder.text().is_none() {
