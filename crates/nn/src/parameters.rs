@@ -152,9 +152,19 @@ pub fn update<M: Module>(network: M, each: impl FnMut(&str, &mut [f32])) -> M {
 }
 
 /// Replaces the values of every parameter for which `values` returns some, of the parameter's own size.
-pub fn write<M: Module>(network: M, values: impl FnMut(&str, &[usize]) -> Option<Vec<f32>>) -> M {
+pub fn write<M: Module>(network: M, mut values: impl FnMut(&str, &[usize]) -> Option<Vec<f32>>) -> M {
+    write_data(network, |path, shape| {
+        values(path, shape).map(|values| TensorData::new(values, shape.to_vec()))
+    })
+}
+
+/// [`write`] with values that need not be on the heap.
+pub(crate) fn write_data<M: Module>(
+    network: M,
+    values: impl FnMut(&str, &[usize]) -> Option<TensorData>,
+) -> M {
     struct Write<F>(Path, F);
-    impl<F: FnMut(&str, &[usize]) -> Option<Vec<f32>>> ModuleMapper for Write<F> {
+    impl<F: FnMut(&str, &[usize]) -> Option<TensorData>> ModuleMapper for Write<F> {
         fn enter_module(&mut self, name: &str, container: &str) {
             self.0.enter(name, container);
         }
@@ -162,11 +172,11 @@ pub fn write<M: Module>(network: M, values: impl FnMut(&str, &[usize]) -> Option
             self.0.exit(container);
         }
         fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-            let shape = param.lazy_shape();
-            let Some(values) = (self.1)(&self.0.dotted(), &shape.to_vec()) else { return param };
+            let shape = param.lazy_shape().to_vec();
+            let Some(values) = (self.1)(&self.0.dotted(), &shape) else { return param };
             let trainable = param.is_require_grad();
             param.map(|tensor| {
-                let replaced = Tensor::from_data(TensorData::new(values, shape), &tensor.device());
+                let replaced = Tensor::from_data(values, &tensor.device());
                 if trainable && replaced.is_autodiff() { replaced.require_grad() } else { replaced }
             })
         }

@@ -8,7 +8,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use parallax_data::text::Tokenizer;
 use rayon::prelude::*;
 
-use crate::encoder::{Encoder, StaticEmbedding, Transformer, names};
+use crate::encoder::{Config, Encoder, StaticEmbedding, Transformer, names};
 use crate::folder::weights::Weights;
 use crate::folder::{self, Calibration, Folder, Similarity};
 use crate::head::{Normalize, Stage};
@@ -137,6 +137,21 @@ fn pieces<'a>(batch: &'a [usize], inputs: &[Input]) -> Vec<&'a [usize]> {
     pieces
 }
 
+/// The transformer of a checkpoint's folder, and what stands before every name there.
+fn read_transformer(config: &Config, at: &Path, device: &Device) -> Result<(Transformer, String)> {
+    let weights = Weights::open(at)?;
+    // Some checkpoints put "bert." or the like before every name.
+    let anchor = "embeddings.word_embeddings.weight";
+    let prefix = weights
+        .names()
+        .iter()
+        .find_map(|name| name.strip_suffix(anchor).map(str::to_owned))
+        .ok_or_else(|| Error::MissingTensor { path: weights.path().into(), tensor: anchor.into() })?;
+    let zeros = Transformer::zeros(config, device);
+    let name = |path: &str| format!("{prefix}{}", names::in_checkpoint(config.family, path));
+    Ok((folder::fill(zeros, &weights, name)?, prefix))
+}
+
 /// How to load a folder where its own files do not say.
 #[derive(Clone, Debug, Default)]
 pub struct LoadOptions {
@@ -197,21 +212,16 @@ impl SentenceEncoder {
         let mut encoder = None;
         let mut text = None;
         if let Some((config, at)) = &folder.encoder {
-            let weights = Weights::open(at)?;
-            // Some checkpoints put "bert." or the like before every name.
-            let anchor = "embeddings.word_embeddings.weight";
-            let prefix = weights
-                .names()
-                .iter()
-                .find_map(|name| name.strip_suffix(anchor).map(str::to_owned))
-                .ok_or_else(|| Error::MissingTensor { path: weights.path().into(), tensor: anchor.into() })?;
-            let zeros = Transformer::zeros(config, device);
-            encoder = Some(Encoder::Transformer(folder::fill(zeros, &weights, |path| {
-                format!("{prefix}{}", names::in_checkpoint(config.family, path))
-            })?));
-            let pooling = folder.pooling.clone().unwrap_or_else(|| Pooling::new(Mode::Mean));
             let max_tokens = options.max_tokens.map_or(folder.max_tokens, |n| n.clamp(2, folder.max_tokens));
-            let tokenizer = Tokenizer::from_folder(at, max_tokens)?;
+            // Two halves of the time that loading takes.
+            let (read, tokenizer) = rayon::join(
+                || read_transformer(config, at, device),
+                || Tokenizer::from_folder(at, max_tokens),
+            );
+            let (transformer, prefix) = read?;
+            let tokenizer = tokenizer?;
+            encoder = Some(Encoder::Transformer(transformer));
+            let pooling = folder.pooling.clone().unwrap_or_else(|| Pooling::new(Mode::Mean));
             if tokenizer.vocab_size() > config.vocabulary {
                 return Err(Error::Dimension {
                     what: format!("{}: tokens of the tokenizer against the token table", at.display()),
@@ -232,9 +242,10 @@ impl SentenceEncoder {
             });
         }
         if let Some(at) = &folder.table {
-            let table = StaticEmbedding::read(at, device)?;
-            let tokenizer = Tokenizer::from_folder(at, UNLIMITED)?;
-            text = Some(TextTower::over_table(tokenizer, &table, options.max_tokens)?);
+            let (table, tokenizer) =
+                rayon::join(|| StaticEmbedding::read(at, device), || Tokenizer::from_folder(at, UNLIMITED));
+            let table = table?;
+            text = Some(TextTower::over_table(tokenizer?, &table, options.max_tokens)?);
             encoder = Some(Encoder::Static(table));
         }
         let input = match &text {

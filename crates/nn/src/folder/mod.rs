@@ -5,6 +5,7 @@
 
 mod calibration;
 mod json;
+mod mapped;
 mod modules;
 mod read;
 pub mod weights;

@@ -321,28 +321,24 @@ pub(crate) fn fill<M: burn::module::Module>(
     weights: &Weights,
     name: impl Fn(&str) -> String,
 ) -> Result<M> {
-    let mut stored = weights.read_floats();
+    let stored = weights.floats();
     for parameter in parameters::list(&module) {
         let tensor = name(&parameter.path);
-        match stored.get(&tensor) {
-            None => return Err(Error::MissingTensor { path: weights.path().into(), tensor }),
-            Some(found) if found.shape != parameter.shape => {
-                return Err(Error::Shape {
-                    path: weights.path().into(),
-                    tensor,
-                    found: found.shape.clone(),
-                    expected: parameter.shape,
-                });
-            }
-            Some(found) => {
-                if let Some(at) = found.values.iter().position(|v| !v.is_finite()) {
-                    return Err(Error::format(
-                        weights.path(),
-                        format!("tensor \"{tensor}\" holds {} at index {at}", found.values[at]),
-                    ));
-                }
-            }
+        let path = weights.path();
+        let Some(found) = stored.get(&tensor) else {
+            return Err(Error::MissingTensor { path: path.into(), tensor });
+        };
+        if found.shape != parameter.shape {
+            return Err(Error::Shape {
+                path: path.into(),
+                tensor,
+                found: found.shape.clone(),
+                expected: parameter.shape,
+            });
+        }
+        if let Some((at, value)) = found.not_finite() {
+            return Err(Error::format(path, format!("tensor \"{tensor}\" holds {value} at index {at}")));
         }
     }
-    Ok(parameters::write(module, |path, _| stored.remove(&name(path)).map(|tensor| tensor.values)))
+    Ok(parameters::write_data(module, |path, _| stored.get(&name(path)).map(|tensor| tensor.data())))
 }

@@ -2,18 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use memmap2::Mmap;
+use burn::tensor::{DType, TensorData};
+use memmap2::{Mmap, MmapOptions};
+use rayon::prelude::*;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 
 use super::json::read_json;
+use super::mapped;
 use crate::{Error, Result};
 
 /// One or more mapped safetensors files.
 pub struct Weights {
-    files: Vec<(PathBuf, Mmap)>,
+    files: Vec<(PathBuf, Arc<Mmap>)>,
 }
 
 impl Weights {
@@ -53,12 +58,13 @@ impl Weights {
         let mut files = Vec::with_capacity(paths.len());
         for path in paths {
             let file = File::open(&path).map_err(Error::io(&path))?;
+            // All pages at once, because each that is missing when it is first read would cost more.
             // SAFETY: the map is only read. A file that another process truncates while it is mapped would fault; model
             // files are replaced by renaming, never rewritten in place.
-            let map = unsafe { Mmap::map(&file) }.map_err(Error::io(&path))?;
+            let map = unsafe { MmapOptions::new().populate().map(&file) }.map_err(Error::io(&path))?;
             SafeTensors::deserialize(&map)
                 .map_err(|e| Error::format(&path, format!("not a complete safetensors file: {e}")))?;
-            files.push((path, map));
+            files.push((path, Arc::new(map)));
         }
         Ok(Weights { files })
     }
@@ -81,15 +87,32 @@ impl Weights {
         }
     }
 
-    /// The floating-point tensors as f32 with their shapes.
-    pub fn read_floats(&self) -> BTreeMap<String, Stored> {
+    /// The floating-point tensors with their shapes, as f32: numbers that are f32 in the file stay there, others are
+    /// converted.
+    pub(crate) fn floats(&self) -> BTreeMap<String, Floats> {
         let mut all = BTreeMap::new();
-        self.each(|_, name, view| {
-            if let Some(values) = to_f32(view.dtype(), view.data()) {
-                all.insert(name.to_owned(), Stored { shape: view.shape().to_vec(), values });
+        for (_, map) in &self.files {
+            let Ok(file) = SafeTensors::deserialize(map) else { continue };
+            for (name, view) in file.iter() {
+                if !matches!(view.dtype(), Dtype::F32 | Dtype::F16 | Dtype::BF16 | Dtype::F64) {
+                    continue;
+                }
+                let start = view.data().as_ptr().addr() - map.as_ptr().addr();
+                let place = start..start + view.data().len();
+                let (shape, dtype) = (view.shape().to_vec(), view.dtype());
+                all.insert(name.to_owned(), Floats { map: map.clone(), place, dtype, shape });
             }
-        });
+        }
         all
+    }
+
+    /// The floating-point tensors as f32 with their shapes, in memory.
+    pub fn read_floats(&self) -> BTreeMap<String, Stored> {
+        let read = |(name, floats): (String, Floats)| {
+            let values = to_f32(floats.dtype, floats.bytes()).unwrap_or_default();
+            (name, Stored { shape: floats.shape, values })
+        };
+        self.floats().into_iter().map(read).collect()
     }
 
     /// The tensors whose names `wanted` accepts, as they stand in the files.
@@ -122,6 +145,57 @@ pub struct Stored {
     pub shape: Vec<usize>,
     /// Values, row-major.
     pub values: Vec<f32>,
+}
+
+/// A floating-point tensor where it stands in a file.
+pub(crate) struct Floats {
+    map: Arc<Mmap>,
+    place: Range<usize>,
+    dtype: Dtype,
+    /// Shape.
+    pub(crate) shape: Vec<usize>,
+}
+
+/// Numbers that are looked at as one piece of work.
+const BLOCK: usize = 1 << 16;
+
+impl Floats {
+    fn bytes(&self) -> &[u8] {
+        &self.map[self.place.clone()]
+    }
+
+    /// Its values as f32, row-major.
+    pub(crate) fn data(&self) -> TensorData {
+        if self.dtype == Dtype::F32
+            && let Some(bytes) = mapped::floats(&self.map, self.place.clone())
+        {
+            return TensorData::from_bytes(bytes, self.shape.clone(), DType::F32);
+        }
+        let values = to_f32(self.dtype, self.bytes()).unwrap_or_default();
+        TensorData::new(values, self.shape.clone())
+    }
+
+    /// The first value that is no finite f32, and its place. Runs on the current rayon pool.
+    pub(crate) fn not_finite(&self) -> Option<(usize, f32)> {
+        let bytes = self.bytes();
+        let size = self.dtype.bitsize() / 8;
+        let found = |(block, bytes): (usize, &[u8])| {
+            if self.dtype == Dtype::F32 && finite(bytes) {
+                return None;
+            }
+            let values = to_f32(self.dtype, bytes)?;
+            let at = values.iter().position(|value| !value.is_finite())?;
+            Some((block * BLOCK + at, values[at]))
+        };
+        bytes.par_chunks(BLOCK * size).enumerate().filter_map(found).find_first(|_| true)
+    }
+}
+
+/// Whether all little-endian f32 numbers are finite: whether no exponent is all ones.
+fn finite(bytes: &[u8]) -> bool {
+    const EXPONENT: u32 = 0x7f80_0000;
+    let bits = bytes.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+    !bits.fold(false, |found, bits| found | (bits & EXPONENT == EXPONENT))
 }
 
 fn to_f32(dtype: Dtype, data: &[u8]) -> Option<Vec<f32>> {

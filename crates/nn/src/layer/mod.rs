@@ -18,7 +18,10 @@ use parallax_random::Key;
 
 /// A parameter of zeros.
 pub(crate) fn zeros<const D: usize>(shape: [usize; D], device: &Device) -> Param<Tensor<D>> {
-    Param::from_tensor(Tensor::zeros(shape, device))
+    // Most are filled from a file before they are ever read: zeros that the system gives when they are looked at cost
+    // nothing, while the tensor engine's own are written down.
+    let zeros = vec![0f32; shape.iter().product()];
+    Param::from_tensor(Tensor::from_data(TensorData::new(zeros, shape), device))
 }
 
 /// A parameter drawn from N(0, std²).
