@@ -14,10 +14,8 @@ use parallax_nn::{Input, SentenceEncoder, TextTower};
 use sha2::{Digest, Sha256};
 
 use crate::config::Data;
+use crate::embed::pipeline::{self, GO_ON, WINDOW_ROWS};
 use crate::error::{Error, Result};
-
-/// Rows embedded at once; bounds what is held in memory beside the result.
-const CHUNK: usize = 8192;
 
 /// A table, stored vectors, or both.
 pub(crate) struct Dataset {
@@ -275,11 +273,17 @@ impl Dataset {
         let mut done = 0;
         let mut side = |column: usize| -> Result<Vec<f32>> {
             let mut all = Vec::with_capacity(rows.len() * model.dim());
-            for chunk in rows.chunks(CHUNK) {
-                let inputs = self.inputs(reader, column, chunk)?;
-                all.extend(model.embed(&inputs, batch_tokens, |now| progress(done + now))?);
-                done += chunk.len();
-            }
+            let mut chunks = rows.chunks(WINDOW_ROWS);
+            let prepare = || match chunks.next() {
+                Some(chunk) => Ok(Some(((), self.inputs(reader, column, chunk)?))),
+                None => Ok(None),
+            };
+            let finish = |(), values: &[f32]| {
+                all.extend_from_slice(values);
+                Ok(())
+            };
+            let mut tell = |now| progress(done + now);
+            done += pipeline::run(model, batch_tokens, &GO_ON, prepare, finish, &mut tell)?;
             Ok(all)
         };
         let (own, other) = self.columns();

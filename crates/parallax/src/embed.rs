@@ -1,13 +1,15 @@
 //! Embedding a file of texts or of stored vectors in constant memory.
 
+pub(crate) mod pipeline;
 mod plan;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use parallax_data::{AtomicFile, NpyWriter, TableOptions, TextStream};
-use parallax_nn::Input;
+use parallax_nn::{Input, SentenceEncoder};
+use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::model::{BATCH_TOKENS, Model};
@@ -23,14 +25,11 @@ pub struct EmbedOptions<'a> {
     pub prompt: Option<&'a str>,
     /// Tokens embedded at once; memory and speed only.
     pub batch_tokens: usize,
-    /// Rows read at once: sorted by length together, and in memory together.
+    /// Rows read at once: sorted by length together, and in memory together, three times this many in all.
     pub chunk_rows: usize,
     /// Set from outside to stop; nothing is written then.
     pub stop: &'a AtomicBool,
 }
-
-/// Never set.
-static GO_ON: AtomicBool = AtomicBool::new(false);
 
 impl Default for EmbedOptions<'_> {
     fn default() -> Self {
@@ -38,8 +37,8 @@ impl Default for EmbedOptions<'_> {
             column: None,
             prompt: None,
             batch_tokens: BATCH_TOKENS,
-            chunk_rows: 4096,
-            stop: &GO_ON,
+            chunk_rows: pipeline::WINDOW_ROWS,
+            stop: &pipeline::GO_ON,
         }
     }
 }
@@ -58,10 +57,12 @@ pub struct Embedded {
 /// Embeds the texts of `input` (a table, plain lines, or standard input for `-`), or its stored vectors if it is an `.npy`
 /// file, into `output`: an `.npy` matrix, or `.jsonl` rows `{"text": ..., "embedding": [...]}`.
 ///
-/// Memory does not grow with the file. The output appears when it is complete. `progress` is told how many rows are done.
+/// Memory does not grow with the file: rows are tokenised, computed and written in three windows at the same time. The
+/// output appears when it is complete, its rows in the order of the input. `progress` is told how many rows are computed.
 ///
 /// # Errors
-/// An output of another kind, input that cannot be read or that the model does not take, an embedding that is not finite.
+/// An output of another kind, input that cannot be read or that the model does not take, an embedding that is not finite:
+/// each with its row.
 pub fn embed(
     model: &Model,
     input: &Path,
@@ -70,35 +71,66 @@ pub fn embed(
     progress: &mut dyn FnMut(usize),
 ) -> Result<Embedded> {
     let mut source = Source::open(model, input, options)?;
+    let name = source.name();
     let dim = model.dim();
     let mut sink = Sink::create(output, dim)?;
-    let mut rows = 0;
-    while let Some((texts, inputs)) = source.next(model, options)? {
-        if options.stop.load(Ordering::Relaxed) {
-            return Err(Error::Interrupted);
-        }
-        let values = model.embed(&inputs, options.batch_tokens)?.into_values();
-        if let Some(at) = values.iter().position(|value| !value.is_finite()) {
-            let what =
-                format!("{}: the embedding of row {} is not finite", input.display(), rows + at / dim + 1);
-            return Err(Error::setting_with(what, "the weights of the model hold NaN or are far too large"));
-        }
-        sink.push(&texts, &values, dim).map_err(|e| match e {
-            Failure::Data(error) => Error::Data(error),
-            Failure::Io(source) => Error::Io { path: output.to_owned(), action: "write", source },
-        })?;
-        rows += inputs.len();
-        progress(rows);
-    }
+    let mut written = 0;
+    let rows = pipeline::run(
+        model.encoder(),
+        options.batch_tokens,
+        options.stop,
+        || source.next(model, options),
+        |texts: Vec<String>, values| {
+            if let Some(at) = values.iter().position(|value| !value.is_finite()) {
+                let what = format!(
+                    "{}: the embedding of row {} is not finite",
+                    name.display(),
+                    written + at / dim + 1
+                );
+                return Err(Error::setting_with(
+                    what,
+                    "the weights of the model hold NaN or are far too large",
+                ));
+            }
+            written += values.len() / dim;
+            sink.push(&texts, values, dim).map_err(|e| match e {
+                Failure::Data(error) => Error::Data(error),
+                Failure::Io(source) => Error::Io { path: output.to_owned(), action: "write", source },
+            })
+        },
+        progress,
+    )?;
     if rows == 0 {
-        return Err(parallax_data::Error::Empty(source.name()).into());
+        return Err(parallax_data::Error::Empty(name).into());
     }
     sink.finish()?;
     Ok(Embedded { output: output.to_owned(), rows, dim })
 }
 
+/// Tokenises texts; `place` says in a message where text `i` stands.
+///
+/// # Errors
+/// A prompt that the model does not have, and the first text that the tokenizer cannot represent.
+pub(crate) fn tokenize<S: AsRef<str> + Sync>(
+    encoder: &SentenceEncoder,
+    texts: &[S],
+    prompt: Option<&str>,
+    place: impl Fn(usize) -> String,
+) -> Result<Vec<Input>> {
+    encoder.prompt(prompt)?;
+    encoder.tokenize(texts, prompt).map_err(|error| {
+        let refused =
+            texts.iter().position(|text| encoder.tokenize(std::slice::from_ref(text), prompt).is_err());
+        match refused {
+            Some(at) => Error::setting(format!("{}: {error}", place(at))),
+            None => error.into(),
+        }
+    })
+}
+
 pub(crate) enum Source {
-    Texts(Box<TextStream>, PathBuf),
+    /// The texts, their name, and how many were read.
+    Texts(Box<TextStream>, PathBuf, usize),
     Vectors(parallax_data::Vectors, usize),
 }
 
@@ -116,7 +148,7 @@ impl Source {
         if !stored {
             let stream = TextStream::open(input, options.column, &TableOptions::default())?;
             let name = if input.as_os_str() == "-" { Path::new("standard input") } else { input };
-            return Ok(Source::Texts(Box::new(stream), name.to_owned()));
+            return Ok(Source::Texts(Box::new(stream), name.to_owned(), 0));
         }
         let vectors = parallax_data::Vectors::open(input)?;
         vectors.check_finite()?;
@@ -132,7 +164,7 @@ impl Source {
 
     fn name(&self) -> PathBuf {
         match self {
-            Source::Texts(_, name) => name.clone(),
+            Source::Texts(_, name, _) => name.clone(),
             Source::Vectors(vectors, _) => vectors.path().to_owned(),
         }
     }
@@ -145,9 +177,11 @@ impl Source {
     ) -> Result<Option<(Vec<String>, Vec<Input>)>> {
         let size = options.chunk_rows.max(1);
         match self {
-            Source::Texts(stream, _) => {
+            Source::Texts(stream, name, read) => {
                 let Some(texts) = stream.chunk(size).transpose()? else { return Ok(None) };
-                let inputs = model.encoder().tokenize(&texts, options.prompt)?;
+                let place = |at: usize| format!("{}, row {}", name.display(), *read + at + 1);
+                let inputs = tokenize(model.encoder(), &texts, options.prompt, place)?;
+                *read += texts.len();
                 Ok(Some((texts, inputs)))
             }
             Source::Vectors(vectors, at) => {
@@ -159,6 +193,9 @@ impl Source {
         }
     }
 }
+
+/// Lines that are formatted as one piece of work.
+const LINES: usize = 64;
 
 enum Sink {
     Npy(NpyWriter),
@@ -191,10 +228,22 @@ impl Sink {
         match self {
             Sink::Npy(writer) => writer.push_rows(values).map_err(Failure::Data),
             Sink::Jsonl(file) => {
-                for (row, embedding) in values.chunks_exact(dim).enumerate() {
-                    let line = Line { text: texts.get(row).map(String::as_str), embedding };
-                    serde_json::to_writer(&mut *file, &line).map_err(|e| Failure::Io(e.into()))?;
-                    file.write_all(b"\n").map_err(Failure::Io)?;
+                // To write a number so that it reads back the same takes longer than to compute it: in parallel, in order.
+                let lines: Vec<Result<Vec<u8>, serde_json::Error>> = values
+                    .par_chunks(dim * LINES)
+                    .enumerate()
+                    .map(|(block, rows)| {
+                        let mut lines = Vec::new();
+                        for (row, embedding) in rows.chunks_exact(dim).enumerate() {
+                            let text = texts.get(block * LINES + row).map(String::as_str);
+                            serde_json::to_writer(&mut lines, &Line { text, embedding })?;
+                            lines.push(b'\n');
+                        }
+                        Ok(lines)
+                    })
+                    .collect();
+                for block in lines {
+                    file.write_all(&block.map_err(|e| Failure::Io(e.into()))?).map_err(Failure::Io)?;
                 }
                 Ok(())
             }

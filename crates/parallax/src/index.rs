@@ -1,20 +1,20 @@
 //! From a table to an index on disk, and from a text to the rows that are nearest.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parallax_data::table::Cell;
 use parallax_data::{Columns, Roles, Shape, Table, TableOptions, Vectors};
+use parallax_nn::Input;
 use parallax_search::{Attributes, Batch, Filter, Index, IndexConfig, IndexInfo, IndexWriter, SpelledColumn};
 use serde_json::Value as Json;
 
-use crate::{Error, LoadOptions, Model, Precision, Result};
+use crate::embed::pipeline::{self, WINDOW_ROWS};
+use crate::{Error, LoadOptions, Model, Precision, Result, embed};
 
 pub use parallax_search as store;
-
-/// Rows embedded and written at once.
-const CHUNK: usize = 4096;
 
 /// What an index is built from.
 #[derive(Clone, Debug, Default)]
@@ -129,14 +129,65 @@ pub fn build(
         (false, true) => IndexWriter::overwrite(output, config)?,
         (false, false) => IndexWriter::create(output, config)?,
     };
-    for from in (0..rows).step_by(CHUNK) {
-        if options.stop.load(Ordering::Relaxed) {
-            return Err(Error::Interrupted);
+    let embedder = model.filter(|_| embeds).map(|(_, model)| model);
+    let mut next = 0;
+    let mut prepare = || -> Result<Option<(Rows, Vec<Input>)>> {
+        let range = next..(next + WINDOW_ROWS).min(rows);
+        if range.is_empty() {
+            return Ok(None);
         }
-        let to = (from + CHUNK).min(rows);
+        next = range.end;
+        let read = Rows::read(range.clone(), table.as_ref(), layout.as_ref())?;
+        let inputs = match (embedder, &vectors) {
+            (Some(_), Some(vectors)) => range.map(|row| Input::Vector(vectors.row(row))).collect(),
+            (Some(model), None) => {
+                let place = |at: usize| format!("row {}", range.start + at + 1);
+                embed::tokenize(model.encoder(), &read.texts, options.prompt, place)?
+            }
+            (None, _) => Vec::new(),
+        };
+        Ok(Some((read, inputs)))
+    };
+    let mut add = |Rows { ids, texts, attributes, .. }: Rows, vectors: &[f32]| -> Result<()> {
+        Ok(writer.add(Batch { vectors, ids: &ids, texts: &texts, attributes: &attributes })?)
+    };
+    match (embedder, &vectors) {
+        (Some(model), _) => {
+            let (encoder, tokens) = (model.encoder(), options.batch_tokens);
+            let tell = &mut |done| progress(done, rows);
+            pipeline::run(encoder, tokens, options.stop, prepare, add, tell)?;
+        }
+        (None, vectors) => {
+            while let Some((read, _)) = prepare()? {
+                if options.stop.load(Ordering::Relaxed) {
+                    return Err(Error::Interrupted);
+                }
+                let range = read.range.clone();
+                let stored: Vec<f32> = vectors
+                    .iter()
+                    .flat_map(|vectors| range.clone().flat_map(|row| vectors.row(row)))
+                    .collect();
+                add(read, &stored)?;
+                progress(range.end, rows);
+            }
+        }
+    }
+    Ok(writer.finish()?)
+}
+
+/// Rows beside their vectors.
+struct Rows {
+    range: Range<usize>,
+    ids: Vec<String>,
+    texts: Vec<String>,
+    attributes: Vec<Attributes>,
+}
+
+impl Rows {
+    fn read(range: Range<usize>, table: Option<&Table>, layout: Option<&Layout>) -> Result<Rows> {
         let (mut ids, mut texts, mut attributes) = (Vec::new(), Vec::new(), Vec::new());
-        for row in from..to {
-            match (&table, &layout) {
+        for row in range.clone() {
+            match (table, layout) {
                 (Some(table), Some(layout)) => {
                     let read = table.row(row)?;
                     let (id, text) = layout.name(row, &read)?;
@@ -147,22 +198,8 @@ pub fn build(
                 _ => ids.push((row + 1).to_string()),
             }
         }
-        let stored: Vec<f32> = match &vectors {
-            Some(vectors) => (from..to).flat_map(|row| vectors.row(row)).collect(),
-            None => Vec::new(),
-        };
-        let values = match model {
-            Some((_, model)) if embeds && vectors.is_some() => model.transform(&stored)?.into_values(),
-            Some((_, model)) if embeds => {
-                let inputs = model.encoder().tokenize(&texts, options.prompt)?;
-                model.embed(&inputs, options.batch_tokens)?.into_values()
-            }
-            _ => stored,
-        };
-        writer.add(Batch { vectors: &values, ids: &ids, texts: &texts, attributes: &attributes })?;
-        progress(to, rows);
+        Ok(Rows { range, ids, texts, attributes })
     }
-    Ok(writer.finish()?)
 }
 
 /// What queries must be embedded with too.

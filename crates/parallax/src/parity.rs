@@ -334,7 +334,7 @@ impl Texts {
 /// Rows of the texts, found out before the work begins.
 fn count(model: &Model, options: &ParityOptions<'_>) -> Result<usize> {
     match Texts::open(model, options)? {
-        Texts::File(Source::Texts(stream, _)) => {
+        Texts::File(Source::Texts(stream, ..)) => {
             let mut rows = 0;
             for text in *stream {
                 text?;

@@ -90,6 +90,52 @@ fn lines_of_standard_input_become_rows() {
 }
 
 #[test]
+fn a_text_that_the_tokenizer_refuses_is_told_by_its_row() {
+    let folder = Folder::new();
+    copy(&reference("bert"), &folder.path("model"));
+    let file = folder.path("model/tokenizer.json");
+    let mut tokenizer: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    // Without a token for what is unknown, such a word cannot be represented.
+    tokenizer["model"]["unk_token"] = "[NONE]".into();
+    fs::write(&file, tokenizer.to_string()).unwrap();
+    // In the third window of rows.
+    let mut lines = "wheel\n".repeat(5000);
+    lines.push_str("wheel \u{2603}\nwheel\n");
+    folder.write("in.txt", &lines);
+    folder.refused(&["embed", "model", "in.txt", "-o", "out.npy"]).names(&["in.txt, row 5001", "[UNK]"]);
+    folder.write("in.csv", format!("text\n{lines}"));
+    folder.refused(&["index", "build", "in.csv", "--model", "model", "-o", "out"]).names(&["row 5001"]);
+}
+
+#[test]
+fn rows_of_many_windows_are_each_their_own_vector() {
+    let folder = Folder::new();
+    let model = reference("bert");
+    let model = model.to_str().unwrap();
+    let texts = ["wheel", "The brakes squeal in the rain and the chain came off.", "", "chain wheel rain"];
+    let few = texts.join("\n") + "\n";
+    folder.write("few.txt", &few);
+    // Windows hold 2,048 rows; four texts by turns, so that each window holds all of them.
+    folder.write("many.txt", few.repeat(1500));
+    folder.run(&["embed", model, "few.txt", "-o", "few.npy"]).ok();
+    folder.run(&["embed", model, "many.txt", "-o", "many.npy"]).ok();
+    folder.run(&["embed", model, "many.txt", "-o", "many.jsonl"]).ok();
+    let ((few, dim), (many, _)) = (read_npy(&folder.path("few.npy")), read_npy(&folder.path("many.npy")));
+    assert_eq!(many.len(), 1500 * few.len());
+    for (row, vector) in many.chunks(dim).enumerate() {
+        let own = &few[row % 4 * dim..(row % 4 + 1) * dim];
+        assert!(vector.iter().zip(own).all(|(a, b)| (a - b).abs() < 1e-5), "row {row}");
+    }
+    let lines = fs::read_to_string(folder.path("many.jsonl")).unwrap();
+    assert_eq!(lines.lines().count(), 6000);
+    for (row, line) in lines.lines().enumerate() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(line["text"], texts[row % 4], "row {row}");
+        assert_eq!(line["embedding"][0].as_f64().unwrap() as f32, many[row * dim], "row {row}");
+    }
+}
+
+#[test]
 fn a_head_alone_reads_stored_vectors() {
     let folder = Folder::new();
     copy(&reference("distilbert").join("2_Dense"), &folder.path("head/2_Dense"));
