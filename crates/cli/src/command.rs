@@ -1,5 +1,6 @@
 //! The commands, each a few calls into the library.
 
+mod bench;
 mod completions;
 mod config;
 mod convert;
@@ -15,6 +16,7 @@ mod quickstart;
 mod runs;
 mod train;
 
+pub(crate) use bench::bench;
 pub(crate) use completions::completions;
 pub(crate) use config::config;
 pub(crate) use convert::convert;

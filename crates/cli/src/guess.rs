@@ -30,9 +30,10 @@ pub(crate) fn hint(error: &clap::Error, arguments: &[OsString]) -> Option<String
 }
 
 /// Names that other programs have, and the command that does the same here.
-const SYNONYMS: [(&[&str], &str); 14] = [
+const SYNONYMS: [(&[&str], &str); 15] = [
     (&["run", "learn", "tune", "adapt", "fine-tune", "start"], "train"),
-    (&["test", "benchmark", "bench", "measure", "score", "metrics"], "eval"),
+    (&["test", "measure", "score", "metrics"], "eval"),
+    (&["benchmark", "speed", "throughput", "latency", "perf"], "bench encode"),
     (&["vectorize", "vectorise", "transform", "predict", "infer", "embeddings"], "embed"),
     (&["serve", "server", "api", "http"], "search"),
     (&["query", "find", "retrieve", "ask"], "search"),
@@ -52,6 +53,7 @@ fn example(command: &str) -> Option<&'static str> {
     Some(match command {
         "train" => "parallax train data.csv",
         "eval" => "parallax eval all-MiniLM-L6-v2 data.csv",
+        "bench" | "bench encode" => "parallax bench encode all-MiniLM-L6-v2",
         "embed" => "parallax embed all-MiniLM-L6-v2 texts.txt -o vectors.npy",
         "runs" | "runs list" => "parallax runs list",
         "runs show" => "parallax runs show RUN",

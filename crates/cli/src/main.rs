@@ -77,6 +77,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Quickstart(args) => return command::quickstart(&global, args),
         Command::Eval(args) => command::eval(&global, args)?,
         Command::Embed(args) => command::embed(&global, args)?,
+        Command::Bench(args) => command::bench(&global, args)?,
         Command::List(args) => command::list(&global, args)?,
         Command::Inspect(args) => command::inspect(&global, args)?,
         Command::Config(args) => command::config(&global, args)?,

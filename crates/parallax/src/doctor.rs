@@ -109,7 +109,7 @@ pub fn machine() -> Machine {
     let mut machine = Machine {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         target: format!("{} {}", std::env::consts::ARCH, std::env::consts::OS),
-        processor: line("/proc/cpuinfo", "model name"),
+        processor: processor(),
         instructions,
         kernels: parallax_nn::instruction_set().to_owned(),
         precision: Precision::Auto.resolved(),
@@ -144,6 +144,11 @@ fn instructions() -> Vec<(&'static str, bool)> {
     #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     let found = Vec::new();
     found
+}
+
+/// The processor's own name, where the system tells.
+pub(crate) fn processor() -> Option<String> {
+    line("/proc/cpuinfo", "model name")
 }
 
 /// The value after `name` and a colon, on the first line that has it.

@@ -16,6 +16,7 @@
 //! | [`convert`] | from one model folder to another |
 //! | [`index`] | vectors on disk, and search |
 //! | [`inspect`] | a look at data |
+//! | [`bench`] | how fast a model is on this machine |
 //! | [`models`] | from a model's name to its folder |
 //! | [`mod@quickstart`] | all of it on a sample |
 //! | [`catalogue`] | what there is to choose from |
@@ -26,6 +27,7 @@
 //! Everything runs on the current rayon pool; [`with_threads`] makes one. Nothing depends on the number of threads but the
 //! time it takes.
 
+pub mod bench;
 pub mod catalogue;
 pub mod config;
 pub mod convert;

@@ -14,7 +14,7 @@ use crate::run::{self, Outcome, TrainOptions};
 use crate::{BATCH_TOKENS, Error, Model, Result};
 
 /// The sample: messages of customers of an energy company, in 60 intents.
-const SAMPLE: &str = include_str!("../assets/quickstart/energy.csv");
+pub(crate) const SAMPLE: &str = include_str!("../assets/quickstart/energy.csv");
 
 /// Epochs of training the token table.
 const EPOCHS: u64 = 15;

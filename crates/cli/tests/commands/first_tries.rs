@@ -47,7 +47,7 @@ const TRIES: &[(&[&str], i32, &[&str])] = &[
     (&["evaluate"], 2, &["hint: type: parallax eval all-MiniLM-L6-v2 data.csv"]),
     (&["evaluate", "my.csv"], 2, &["hint: type: parallax eval all-MiniLM-L6-v2 my.csv"]),
     (&["eval", "vectors.npy"], 2, &["hint: type: parallax eval vectors.npy labels.csv"]),
-    (&["benchmark"], 2, &["hint: type: parallax eval "]),
+    (&["benchmark"], 2, &["hint: type: parallax bench encode "]),
     (&["search", "some text"], 2, &["hint: type: parallax search INDEX \"some text\" -k 5"]),
     (&["search", "texts.index", "some text"], 1, &["texts.index", "hint: "]),
     (&["query", "some text"], 2, &["hint: type: parallax search INDEX "]),

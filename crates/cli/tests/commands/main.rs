@@ -1,6 +1,7 @@
 //! The real binary in a fresh folder: what it prints, how it ends, and what it leaves behind.
 
 mod bad_input;
+mod bench;
 mod colour;
 mod completions;
 mod config;
