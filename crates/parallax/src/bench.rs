@@ -12,14 +12,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use parallax_data::{TableOptions, TextStream};
-use parallax_kernels::linear::Precision;
+use parallax_kernels::linear;
 use parallax_train::peak_memory;
 use serde::Serialize;
 
 use crate::embed::pipeline::{self, GO_ON, WINDOW_ROWS};
 use crate::model::BATCH_TOKENS;
 use crate::quickstart::SAMPLE;
-use crate::{Error, Model, Result, doctor, embed};
+use crate::{Error, Model, Precision, Result, doctor, embed};
 pub use limit::{Limit, operations};
 pub use shape::Shape;
 pub use spread::Spread;
@@ -64,8 +64,6 @@ pub struct BenchOptions<'a> {
     pub parts: &'a [Part],
     /// The program whose start is measured; without it [`Part::Start`] is left out.
     pub program: Option<Program>,
-    /// The number format, as it is told in the result.
-    pub precision: &'a str,
     /// Set from outside to stop.
     pub stop: &'a AtomicBool,
 }
@@ -80,7 +78,6 @@ impl Default for BenchOptions<'_> {
             runs: 5,
             parts: &Part::ALL,
             program: None,
-            precision: "f32",
             stop: &GO_ON,
         }
     }
@@ -91,8 +88,8 @@ impl Default for BenchOptions<'_> {
 pub struct EncodeBench {
     /// The model, as it was named.
     pub model: String,
-    /// The number format.
-    pub precision: String,
+    /// How the encoder's products are rounded.
+    pub precision: Precision,
     /// Threads of the current pool.
     pub threads: usize,
     /// The processor's own name, where the system tells.
@@ -164,7 +161,7 @@ pub fn encode(
     let tokens: usize = inputs.iter().map(|input| input.tokens()).sum();
     let mut bench = EncodeBench {
         model: name.to_owned(),
-        precision: options.precision.to_owned(),
+        precision: model.precision(),
         threads: rayon::current_num_threads(),
         processor: doctor::processor(),
         instructions: parallax_kernels::isa::current().to_string(),
@@ -199,7 +196,7 @@ pub fn encode(
         tell("the products alone");
         // A token of a long text meets more others than one of a short text.
         let squares: f64 = inputs.iter().map(|input| (input.tokens() as f64).powi(2)).sum();
-        bench.limit = Limit::of(model, kernel_precision(options.precision), squares / tokens.max(1) as f64);
+        bench.limit = Limit::of(model, kernel_precision(model.precision()), squares / tokens.max(1) as f64);
         if let Some(limit) = &mut bench.limit {
             limit.reached = Some(batch.tokens_per_second.median / limit.tokens_per_second);
         }
@@ -207,12 +204,12 @@ pub fn encode(
     Ok(bench)
 }
 
-/// The products that a number format is computed with.
-fn kernel_precision(name: &str) -> Precision {
-    match name {
-        "bf16" => Precision::Bf16,
-        "int8" => Precision::Int8,
-        _ => Precision::F32,
+/// The products that the encoder is computed with.
+fn kernel_precision(precision: Precision) -> linear::Precision {
+    match precision.resolved() {
+        Precision::Bf16 => linear::Precision::Bf16,
+        Precision::Int8 => linear::Precision::Int8,
+        Precision::F32 | Precision::Auto => linear::Precision::Split,
     }
 }
 

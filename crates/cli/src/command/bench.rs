@@ -12,7 +12,7 @@ pub(crate) fn bench(global: &Global, args: Bench) -> anyhow::Result<()> {
     let Bench::Encode(args) = args;
     let progress = Progress::new(global.quiet);
     let stop = interrupt::flag("stopping");
-    let model = super::load(&args.model, &args.load, &progress)?;
+    let model = super::load(&args.model, &args.load, global.precision, &progress)?;
     let chosen: Vec<Part> = args
         .parts
         .iter()
@@ -31,7 +31,6 @@ pub(crate) fn bench(global: &Global, args: Bench) -> anyhow::Result<()> {
         runs: args.runs,
         parts: if chosen.is_empty() { &Part::ALL } else { &chosen },
         program: Some(Program { path: std::env::current_exe()?, arguments: embedding(global, &args) }),
-        precision: &global.precision,
         stop: &stop,
     };
     let name = args.model.to_string_lossy();
@@ -46,7 +45,7 @@ fn embedding(global: &Global, args: &BenchEncode) -> Vec<OsString> {
         arguments.extend(value.map(|value| [OsString::from(name), value]).into_iter().flatten());
     };
     flag("--threads", Some(global.threads.to_string().into()));
-    flag("--precision", Some(global.precision.clone().into()));
+    flag("--precision", global.precision.map(|precision| precision.to_string().into()));
     flag("--prompt", args.prompt.clone().map(OsString::from));
     flag("--max-tokens", args.load.max_tokens.map(|n| n.to_string().into()));
     flag("--pooling", args.load.pooling.clone().map(OsString::from));
