@@ -37,7 +37,8 @@ impl Sink for Best {
     fn hit(&mut self, hit: Hit) {
         self.hits += 1;
         // Scores of tiles are enough here: exact ones are the caller's.
-        self.lists[hit.query].offer(hit.score, hit.error, self.base + hit.row, |_| hit.score);
+        let exact = |rows: &[usize], out: &mut Vec<f64>| out.extend(rows.iter().map(|_| hit.score));
+        self.lists[hit.query].offer(hit.score, hit.error, self.base + hit.row, exact);
     }
 }
 

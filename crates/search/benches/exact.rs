@@ -1,12 +1,12 @@
 //! Time of exact search: `cargo bench -p parallax-search -- [rows] [dim] [queries] [k] [threads]`, by default 100000 384
 //! 1000 10 and 2 threads.
 //!
-//! Unit rows around 1,000 centres. The bound is the time of the bare matrix products, every query against every row, in
-//! the same tiles and on the same threads; both are the best of seven turns, taken in alternation. With `OUT` set to a
-//! folder the rows and queries are left there as `x.npy` and `q.npy` for `faiss_flat.py`, which measures faiss on them.
+//! Unit rows around 1,000 centres. The bound is the time of the bare 32-bit matrix products, every query against every
+//! row, in tiles and on the same threads; both are the best of seven turns, taken in alternation. With `FOLDER` set, rows
+//! and queries are read from there (`x.f32` and `q.f32`, row after row, little-endian), and each line of standard input is
+//! answered with one line of JSON: that is what `scripts/compare_exact_search.py` talks to.
 
-use std::fs;
-use std::io::Write;
+use std::io::BufRead;
 use std::path::Path;
 use std::time::Instant;
 
@@ -29,16 +29,6 @@ fn draw(key: Key, count: usize, dim: usize) -> Vec<f32> {
         out.iter_mut().for_each(|v| *v /= norm);
     });
     values
-}
-
-fn write_npy(path: &Path, values: &[f32], dim: usize) -> std::io::Result<()> {
-    let shape =
-        format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}, {dim}), }}", values.len() / dim);
-    let header = format!("{shape:<117}\n");
-    let mut file = fs::File::create(path)?;
-    file.write_all(b"\x93NUMPY\x01\x00\x76\x00")?;
-    file.write_all(header.as_bytes())?;
-    file.write_all(bytemuck::cast_slice(values))
 }
 
 /// The products alone, as many rows and queries in a tile as the search takes.
@@ -74,18 +64,64 @@ fn main() -> Outcome {
     let numbers: Vec<usize> = std::env::args().skip(1).filter_map(|a| a.parse().ok()).collect();
     let at = |i: usize, default: usize| numbers.get(i).copied().unwrap_or(default);
     let (count, dim, q, k, threads) = (at(0, 100_000), at(1, 384), at(2, 1000), at(3, 10), at(4, 2));
-    rayon::ThreadPoolBuilder::new().num_threads(threads).build()?.install(|| run(count, dim, q, k, threads))
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
+    match std::env::var_os("FOLDER") {
+        Some(folder) => pool.install(|| answer(folder.as_ref(), dim, k)),
+        None => pool.install(|| run(count, dim, q, k, threads)),
+    }
+}
+
+/// `all`: searches for all queries together. `single`: for the first 100 one after another. Both answer with seconds for
+/// all that were asked and seconds of processor time. `rows`: the rows that `all` finds.
+fn answer(folder: &Path, dim: usize, k: usize) -> Outcome {
+    let read = |file: &str| -> std::io::Result<Vec<f32>> {
+        let bytes = std::fs::read(folder.join(file))?;
+        Ok(bytes.as_chunks::<4>().0.iter().map(|word| f32::from_le_bytes(*word)).collect())
+    };
+    let (x, queries) = (read("x.f32")?, read("q.f32")?);
+    let place = tempfile::tempdir()?;
+    let path = place.path().join("index");
+    build(&path, &x, dim, Similarity::Dot)?;
+    drop(x);
+    let index = Index::open(&path)?;
+    for line in std::io::stdin().lock().lines() {
+        let line = line?;
+        let (start, used) = (Instant::now(), processor());
+        match line.trim() {
+            "single" => {
+                for query in queries.chunks(dim).take(100) {
+                    index.search(query, k, None)?;
+                }
+            }
+            _ => {
+                let hits = index.search(&queries, k, None)?;
+                if line.trim() == "rows" {
+                    let rows: Vec<Vec<usize>> =
+                        hits.iter().map(|hits| hits.iter().map(|hit| hit.row).collect()).collect();
+                    println!("{rows:?}");
+                    continue;
+                }
+            }
+        }
+        let (seconds, used) = (start.elapsed().as_secs_f64(), processor() - used);
+        println!("{{\"seconds\": {seconds}, \"processor_seconds\": {used}}}");
+    }
+    Ok(())
+}
+
+/// Seconds of processor time of all threads so far: on a busy machine the wall clock says little.
+fn processor() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // After the name in brackets: user time is the 12th field, system time the 13th, in hundredths of a second.
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    fields.skip(11).take(2).filter_map(|field| field.parse::<f64>().ok()).sum::<f64>() / 100.0
 }
 
 fn run(count: usize, dim: usize, q: usize, k: usize, threads: usize) -> Outcome {
     let (x, queries) = (draw(Key::new(1), count, dim), draw(Key::new(2), q, dim));
-    if let Some(folder) = std::env::var_os("OUT") {
-        write_npy(&Path::new(&folder).join("x.npy"), &x, dim)?;
-        write_npy(&Path::new(&folder).join("q.npy"), &queries, dim)?;
-    }
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("index");
-    let built = seconds(|| build(&path, &x, dim).expect("the index is written"));
+    let built = seconds(|| build(&path, &x, dim, Similarity::Cosine).expect("the index is written"));
     let mut opened = None;
     let open = seconds(|| opened = Some(Index::open(&path)));
     let index = opened.expect("it was opened")?;
@@ -133,8 +169,8 @@ fn run(count: usize, dim: usize, q: usize, k: usize, threads: usize) -> Outcome 
     Ok(())
 }
 
-fn build(path: &Path, x: &[f32], dim: usize) -> Outcome {
-    let config = IndexConfig { dim, similarity: Similarity::Cosine, ..Default::default() };
+fn build(path: &Path, x: &[f32], dim: usize, similarity: Similarity) -> Outcome {
+    let config = IndexConfig { dim, similarity, ..Default::default() };
     let mut writer = IndexWriter::create(path, config)?;
     let key = Key::new(3);
     for (batch, vectors) in x.chunks(4096 * dim).enumerate() {

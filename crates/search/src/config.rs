@@ -90,26 +90,37 @@ impl Similarity {
         exact::dot(row, row).sqrt()
     }
 
-    /// The score of two prepared rows of norms `a` and `b`.
-    pub(crate) fn score(self, x: &[f32], a: f64, y: &[f32], b: f64) -> f64 {
+    /// Adds the scores of a prepared row `x` of norm `a` and others with their norms.
+    pub(crate) fn scores<'a>(
+        self,
+        x: &[f32],
+        a: f64,
+        rows: impl Iterator<Item = (&'a [f32], f64)> + Clone,
+        out: &mut Vec<f64>,
+    ) {
+        let first = out.len();
+        let pairs: Vec<(&[f32], &[f32])> = rows.clone().map(|(y, _)| (x, y)).collect();
         match self {
-            Similarity::Cosine => exact::on_grid(exact::dot(x, y), 1.0),
-            Similarity::Dot => {
-                exact::on_grid(exact::dot(x, y), exact::power_of_two(a) * exact::power_of_two(b))
-            }
-            Similarity::Euclidean => 0.0 - exact::square_on_grid(exact::squared_distance(x, y)),
+            Similarity::Cosine | Similarity::Dot => exact::dots(&pairs, out),
+            Similarity::Euclidean => exact::squared_distances(&pairs, out),
+        }
+        for (value, (_, b)) in out[first..].iter_mut().zip(rows) {
+            *value = match self {
+                Similarity::Cosine => exact::on_grid(*value, 1.0),
+                Similarity::Dot => exact::on_grid(*value, exact::power_of_two(a) * exact::power_of_two(b)),
+                Similarity::Euclidean => 0.0 - exact::square_on_grid(*value),
+            };
         }
     }
 
-    /// How far the value of a tile may be from [`score`](Self::score), for a query of norm `x` and rows of norms up to
-    /// `y`. A Euclidean tile holds 2x·y − ‖y‖², which is ‖x‖² above the score.
-    pub(crate) fn tile_error(self, dim: usize, x: f64, y: f64) -> f64 {
-        const GRID: f64 = 1.0 / (1u64 << 34) as f64;
-        let (reach, grid) = match self {
-            Similarity::Cosine => (x * y, 1.0 + x * y),
-            Similarity::Dot => (x * y, x * y),
-            Similarity::Euclidean => (2.0 * x * y + y * y, (x + y) * (x + y)),
-        };
-        exact::product_error(dim, x, y, reach) + grid * GRID
+    /// How far one of [`scores`](Self::scores), for norms `x` and up to `y`, can be from the number that it rounds to its
+    /// grid.
+    pub(crate) fn grid(self, x: f64, y: f64) -> f64 {
+        const STEP: f64 = 1.0 / (1u64 << 34) as f64;
+        STEP * match self {
+            Similarity::Cosine => 1.0 + x * y,
+            Similarity::Dot => x * y,
+            Similarity::Euclidean => (x + y) * (x + y),
+        }
     }
 }

@@ -48,20 +48,31 @@ impl Candidates {
     }
 
     /// Takes a row whose score is within `error` of `score`; nothing is known of it where `error` is infinite. `exact`
-    /// gives the score of a row.
-    pub fn offer(&mut self, score: f64, error: f64, row: usize, exact: impl Fn(usize) -> f64) {
-        let (lower, upper) = (score - error, score + error);
-        if upper < self.floor {
+    /// adds the scores of rows to a list.
+    pub fn offer(&mut self, score: f64, error: f64, row: usize, exact: impl Fn(&[usize], &mut Vec<f64>)) {
+        self.take(Candidate { lower: score - error, upper: score + error, row }, &exact);
+    }
+
+    /// Takes the rows of another list, of the same query and the same `k`.
+    pub fn merge(&mut self, other: Candidates, exact: impl Fn(&[usize], &mut Vec<f64>)) {
+        self.floor = self.floor.max(other.floor);
+        for candidate in other.rows {
+            self.take(candidate, &exact);
+        }
+    }
+
+    fn take(&mut self, candidate: Candidate, exact: &impl Fn(&[usize], &mut Vec<f64>)) {
+        if candidate.upper < self.floor {
             return;
         }
-        self.rows.push(Candidate { lower, upper, row });
+        self.rows.push(candidate);
         if self.rows.len() >= self.limit {
-            self.thin(&exact);
+            self.thin(exact);
         }
     }
 
     /// Raises the floor and lets go of what lies below it.
-    fn thin(&mut self, exact: &impl Fn(usize) -> f64) {
+    fn thin(&mut self, exact: &impl Fn(&[usize], &mut Vec<f64>)) {
         self.raise();
         if self.rows.len() > self.limit * 3 / 4 {
             // Bounds cannot tell these apart.
@@ -82,9 +93,12 @@ impl Candidates {
     }
 
     /// Scores every candidate and keeps the best `k`.
-    fn settle(&mut self, exact: &impl Fn(usize) -> f64) {
-        for candidate in self.rows.iter_mut().filter(|candidate| candidate.lower != candidate.upper) {
-            let score = exact(candidate.row);
+    fn settle(&mut self, exact: &impl Fn(&[usize], &mut Vec<f64>)) {
+        let open = |candidate: &Candidate| candidate.lower != candidate.upper;
+        let rows: Vec<usize> = self.rows.iter().filter(|c| open(c)).map(|c| c.row).collect();
+        let mut scores = Vec::with_capacity(rows.len());
+        exact(&rows, &mut scores);
+        for (candidate, score) in self.rows.iter_mut().filter(|c| open(c)).zip(scores) {
             (candidate.lower, candidate.upper) = (score, score);
         }
         self.rows.sort_unstable_by(|a, b| b.lower.total_cmp(&a.lower).then(a.row.cmp(&b.row)));
@@ -92,7 +106,7 @@ impl Candidates {
     }
 
     /// The best `k`, best first: by their exact scores, and equal scores by their rows.
-    pub fn best(mut self, exact: impl Fn(usize) -> f64) -> Vec<Found> {
+    pub fn best(mut self, exact: impl Fn(&[usize], &mut Vec<f64>)) -> Vec<Found> {
         self.raise();
         self.settle(&exact);
         self.rows.iter().map(|candidate| Found { score: candidate.lower, row: candidate.row }).collect()

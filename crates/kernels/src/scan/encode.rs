@@ -21,6 +21,16 @@ pub(super) struct Facts {
     pub(super) bias: f32,
 }
 
+impl Facts {
+    /// The larger of each but the scale, for several rows together.
+    pub(super) fn widen(&mut self, other: &Facts) {
+        self.norm = self.norm.max(other.norm);
+        self.residue = self.residue.max(other.residue);
+        self.low = self.low.max(other.low);
+        self.bias = self.bias.max(other.bias.abs());
+    }
+}
+
 /// Bytes of a rounded row: whole cache lines.
 pub(super) fn stride(form: Form, dim: usize) -> usize {
     match form {

@@ -26,8 +26,13 @@ impl Sink for Best<'_> {
             self.widest = self.widest.max(error / hit.error);
         }
         self.hits += 1;
-        self.lists[hit.query].offer(hit.score, hit.error, row, |row| (self.exact)(hit.query, row));
+        let exact = each(|row| (self.exact)(hit.query, row));
+        self.lists[hit.query].offer(hit.score, hit.error, row, exact);
     }
+}
+
+fn each(score: impl Fn(usize) -> f64) -> impl Fn(&[usize], &mut Vec<f64>) {
+    move |rows, out| out.extend(rows.iter().map(|&row| score(row)))
 }
 
 /// Numbers from a small generator, spread over −1 to 1.
@@ -116,7 +121,7 @@ fn best(
         sink.base += tile;
     }
     let Best { lists, hits, widest, .. } = sink;
-    let found = lists.into_iter().enumerate().map(|(q, list)| list.best(|row| exact(q, row))).collect();
+    let found = lists.into_iter().enumerate().map(|(q, list)| list.best(each(|row| exact(q, row)))).collect();
     (found, hits, widest)
 }
 
@@ -187,15 +192,19 @@ fn the_best_are_found_whatever_the_bounds_hide() {
         let error = [0.0, 1e-4, 0.3, f64::INFINITY][below(4)];
         let scores: Vec<f64> = (0..n).map(|_| below(levels) as f64 / levels as f64).collect();
         let blur = if error.is_finite() { error * 0.9 } else { 1.0 };
-        let mut list = Candidates::new(k);
+        // The last rows go through a list of their own, which is merged in the end.
+        let (mut list, mut other) = (Candidates::new(k), Candidates::new(k));
+        let apart = below(n + 1);
         let mut floor = f64::NEG_INFINITY;
         for (row, score) in scores.iter().enumerate() {
+            let list = if row < apart { &mut list } else { &mut other };
             let value = score + (random.next().unwrap() * 2.0 - 1.0) * blur;
-            list.offer(value, error, row, |row| scores[row]);
-            assert!(list.floor() >= floor);
+            list.offer(value, error, row, each(|row| scores[row]));
+            assert!(row == apart || list.floor() >= floor);
             floor = list.floor();
         }
-        let got = list.best(|row| scores[row]);
+        list.merge(other, each(|row| scores[row]));
+        let got = list.best(each(|row| scores[row]));
         let mut want: Vec<Found> = (0..n).map(|row| Found { score: scores[row], row }).collect();
         want.sort_by(Found::order);
         want.truncate(k);

@@ -71,15 +71,7 @@ impl Tile {
         assert!(values.len().is_multiple_of(dim) && centre.len() == dim, "rows of {dim} and a centre");
         self.rows = values.len() / dim;
         let stride = stride(self.form, dim);
-        let padded = self.rows.next_multiple_of(BLOCK);
-        self.lines.resize(padded * stride / 64, BLANK);
-        // The last block may have room left, where no row of earlier fillings must stay.
-        self.lines[self.rows / BLOCK * BLOCK * stride / 64..].fill(BLANK);
-        self.scales.clear();
-        self.scales.resize(padded, 0.0);
-        self.biases.clear();
-        self.biases.resize(padded, 0.0);
-        self.reach = Facts::default();
+        self.clear();
         let zero;
         let centre = if self.form == Form::Single {
             zero = vec![0.0; dim];
@@ -103,12 +95,45 @@ impl Tile {
             }
             self.scales[at] = facts.scale;
             self.biases[at] = facts.bias;
-            let reach = &mut self.reach;
-            reach.norm = reach.norm.max(facts.norm);
-            reach.residue = reach.residue.max(facts.residue);
-            reach.low = reach.low.max(facts.low);
-            reach.bias = reach.bias.max(facts.bias.abs());
+            self.reach.widen(&facts);
         }
+    }
+
+    /// Takes rows of other tiles of the same kind, by their places there.
+    ///
+    /// # Panics
+    /// If a tile is of another kind, or has no such row.
+    pub fn gather<'a>(&mut self, rows: impl ExactSizeIterator<Item = (&'a Tile, usize)>) {
+        self.rows = rows.len();
+        let steps = stride(self.form, self.dim) / 64;
+        self.clear();
+        let place = |at: usize, step: usize| match self.isa {
+            Isa::Amx => at / GROUP * GROUP * steps + step * GROUP + at % GROUP,
+            _ => at * steps + step,
+        };
+        for (at, (from, row)) in rows.enumerate() {
+            from.check(self.isa, self.form, self.metric, self.dim);
+            assert!(row < from.rows, "row {row} of {}", from.rows);
+            for step in 0..steps {
+                self.lines[place(at, step)] = from.lines[place(row, step)];
+            }
+            (self.scales[at], self.biases[at]) = (from.scales[row], from.biases[row]);
+            self.reach.widen(&from.reach);
+        }
+    }
+
+    /// Room for the rows, of which nothing is known yet.
+    fn clear(&mut self) {
+        let stride = stride(self.form, self.dim);
+        let padded = self.rows.next_multiple_of(BLOCK);
+        self.lines.resize(padded * stride / 64, BLANK);
+        // The last block may have room left, where no row of earlier fillings must stay.
+        self.lines[self.rows / BLOCK * BLOCK * stride / 64..].fill(BLANK);
+        self.scales.clear();
+        self.scales.resize(padded, 0.0);
+        self.biases.clear();
+        self.biases.resize(padded, 0.0);
+        self.reach = Facts::default();
     }
 
     /// The number of rows.
