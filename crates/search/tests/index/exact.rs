@@ -116,6 +116,35 @@ fn hits_do_not_depend_on_threads_segments_or_company() {
     }
 }
 
+/// With a copy of the rows and without, by rows where they lie and gathered, for many queries and for one.
+#[test]
+fn a_copy_of_the_rows_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = Key::new(9);
+    let rows = Rows::new(key, 5000, 48, Draw::Normal);
+    let queries = vectors(key.named("queries"), 70, 48, Draw::Normal);
+    for similarity in SIMILARITIES {
+        let path = folder.path().join(format!("{similarity:?}"));
+        rows.write(&path, similarity, 1700, 900);
+        let plain = Index::open(&path).unwrap().with_copy_limit(0);
+        let copied = Index::open(&path).unwrap();
+        for filter in [None, Some("weight < 9"), Some("topic = 'billing' AND weight < 4"), Some("weight < 0")]
+        {
+            let filter = filter.map(|text| Filter::parse(text).unwrap());
+            let of = |index: &Index, queries: &[f32]| -> Vec<Vec<(usize, u64)>> {
+                let hits = index.search(queries, 10, filter.as_ref()).unwrap();
+                hits.iter().map(|h| h.iter().map(|hit| (hit.row, hit.score.to_bits())).collect()).collect()
+            };
+            // The first queries find no copy yet.
+            let single: Vec<_> = queries.chunks(48).flat_map(|query| of(&copied, query)).collect();
+            let want = of(&plain, &queries);
+            assert_eq!(single, want, "{similarity:?}, {filter:?}");
+            assert_eq!(of(&copied, &queries), want, "{similarity:?}, {filter:?}");
+            assert_eq!(of(&plain, &queries[..48])[0], want[0]);
+        }
+    }
+}
+
 /// Equal vectors have equal scores wherever they stand, so that bounds cannot tell them apart.
 #[test]
 fn many_equal_rows_come_in_their_order() {
