@@ -58,13 +58,13 @@ impl Layout {
         let mut real = 0;
         for row in order {
             let length = lengths[row];
-            if let Some(group) = groups.last_mut() {
-                if fits(group.tokens() + group.length, real + length) {
-                    group.rows.push(row);
-                    group.lengths.push(length);
-                    real += length;
-                    continue;
-                }
+            if let Some(group) = groups.last_mut()
+                && fits(group.tokens() + group.length, real + length)
+            {
+                group.rows.push(row);
+                group.lengths.push(length);
+                real += length;
+                continue;
             }
             let start = groups.last().map_or(0, |g| g.start + g.tokens());
             groups.push(Group { start, length, rows: vec![row], lengths: vec![length] });

@@ -78,7 +78,7 @@ impl Array {
 
     /// Whether nothing else holds the memory, and all of it is this tensor's.
     fn owned(&self) -> bool {
-        self.0.is_unique() && self.0.bytes().len() == size_of::<f32>() * self.values().len()
+        self.0.is_unique() && self.0.bytes().len() == size_of_val(self.values())
     }
 }
 

@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use parallax_kernels::embedding::{self, Lookup, gather, scatter_add};
 use parallax_kernels::norm::layer_norm_backward;
+use rayon::prelude::*;
 
 use super::array::{self, Array};
 use super::graph::Operation;
@@ -85,7 +86,7 @@ impl Operation for Embed {
             .map(|at| {
                 wanted[at].then(|| {
                     let mut table = array::take(heights[at] * d);
-                    table.fill(0.0);
+                    table.par_chunks_mut(1 << 16).for_each(|part| part.fill(0.0));
                     scatter_add(&self.rows[at], d, gradient.values(), &mut table);
                     Array::new(table, [heights[at], d])
                 })

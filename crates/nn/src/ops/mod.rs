@@ -28,6 +28,11 @@ use crate::pooling::Mode;
 use crate::{Layout, Precision};
 pub use packs::Packs;
 
+/// Leaves the memory of values that are no longer needed, such as gradients, for the next operation on this thread.
+pub fn recycle(values: Vec<f32>) {
+    array::give(values);
+}
+
 thread_local! {
     static PLAIN: Cell<bool> = const { Cell::new(false) };
 }

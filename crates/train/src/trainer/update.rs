@@ -1,6 +1,6 @@
 //! Rates, and one optimiser step.
 
-use parallax_nn::{SentenceEncoder, parameters};
+use parallax_nn::{SentenceEncoder, ops, parameters};
 
 use super::Trainer;
 use crate::learned::PROXIES;
@@ -72,6 +72,7 @@ impl Trainer<'_> {
                 let moments = state.moments.entry(path.into()).or_default();
                 let before = check.then(|| values.to_vec());
                 adamw.update(self.rate(Some(path), step), decay, step + 1, scale, values, &gradient, moments);
+                ops::recycle(gradient);
                 if before.is_some_and(|before| before == values) {
                     still.push(path.to_owned());
                 }
