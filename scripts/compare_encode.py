@@ -154,6 +154,11 @@ class Ours:
         self.run("embed", self.folder, one_text, "-o", output)
         return time.perf_counter() - begun
 
+    def quantize(self, texts, output):
+        settings, self.settings = self.settings, [*self.settings[:2], "--quiet"]
+        self.run("convert", "quantize", self.folder, "--texts", texts, "--column", "text", "-o", output)
+        self.settings, self.folder = settings, str(output)
+
     def save(self, output):
         self.run("embed", self.folder, self.file, "-o", output)
 
@@ -211,6 +216,10 @@ def main():
         for precision in asked.precision or ["f32", "bf16", "int8"]:
             ours = Ours(folder, own_file, asked.threads, precision)
             try:
+                if precision == "int8":
+                    # What 8 bits need to know is found out on the texts of the training file.
+                    train = pathlib.Path(asked.data) / "banking77/train.csv"
+                    ours.quantize(train, work / "int8")
                 ours.start(one_text, work / "one.npy")
                 sides[precision] = ours
             except RuntimeError as error:

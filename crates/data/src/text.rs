@@ -2,8 +2,10 @@
 
 mod folder;
 mod legacy;
+mod word_piece;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rayon::prelude::*;
 use tokenizers::{PostProcessor, TruncationDirection, TruncationParams, TruncationStrategy};
@@ -12,6 +14,7 @@ use crate::atomic::atomic_write;
 use crate::error::{Error, Result};
 pub use folder::SpecialTokens;
 use folder::{Folder, guarded};
+use word_piece::WordPiece;
 
 /// The tokens of one text, special tokens included.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,13 +30,15 @@ pub struct Encoding {
 #[derive(Clone, Debug)]
 pub struct Tokenizer {
     folder: PathBuf,
-    inner: tokenizers::Tokenizer,
+    inner: Arc<tokenizers::Tokenizer>,
+    /// The same tokenizer, for texts that are simple; most are.
+    simple: Option<Arc<WordPiece>>,
     special: SpecialTokens,
     special_ids: Vec<u32>,
     added_tokens: usize,
     max_tokens: usize,
     add_special: bool,
-    files: Vec<(&'static str, Vec<u8>)>,
+    files: Arc<Vec<(&'static str, Vec<u8>)>>,
 }
 
 impl Tokenizer {
@@ -63,7 +68,7 @@ impl Tokenizer {
     /// # Errors
     /// If the library cannot write it.
     pub fn to_json(&self) -> Result<String> {
-        let mut plain = self.inner.clone();
+        let mut plain = tokenizers::Tokenizer::clone(&self.inner);
         let text = match plain.with_truncation(None) {
             Ok(_) => plain.to_string(false).map_err(|e| e.to_string()),
             Err(e) => Err(e.to_string()),
@@ -84,9 +89,12 @@ impl Tokenizer {
         special_ids.dedup();
         let added_tokens = inner.get_post_processor().map_or(0, |processor| processor.added_tokens(false));
         let folder = folder.to_owned();
+        let simple = guarded(|| Ok(WordPiece::of(&inner))).ok().flatten().map(Arc::new);
+        let (inner, files) = (Arc::new(inner), Arc::new(files));
         let tokenizer = Tokenizer {
             folder,
             inner,
+            simple,
             special,
             special_ids,
             added_tokens,
@@ -115,7 +123,7 @@ impl Tokenizer {
             stride: 0,
             direction: TruncationDirection::Right,
         };
-        match self.inner.with_truncation(Some(truncation)) {
+        match Arc::make_mut(&mut self.inner).with_truncation(Some(truncation)) {
             Ok(_) => {}
             Err(e) => return Err(Error::Tokenizer { path: self.folder, problem: e.to_string() }),
         }
@@ -186,6 +194,11 @@ impl Tokenizer {
     /// # Errors
     /// If the tokenizer cannot represent the text: for example, it has no unknown token.
     pub fn encode(&self, text: &str) -> Result<Encoding> {
+        let room = self.max_tokens - self.added_tokens;
+        if let Some(ids) = self.simple.as_ref().and_then(|simple| simple.encode(text, room, self.add_special))
+        {
+            return Ok(Encoding { ids });
+        }
         let encoded = guarded(|| self.inner.encode_fast(text, self.add_special).map_err(|e| e.to_string()));
         match encoded {
             Ok(encoding) => Ok(Encoding { ids: encoding.get_ids().to_vec() }),
@@ -216,7 +229,7 @@ impl Tokenizer {
     /// # Errors
     /// If the folder does not exist or cannot be written to.
     pub fn save(&self, folder: impl AsRef<Path>) -> Result<()> {
-        for (name, bytes) in &self.files {
+        for (name, bytes) in self.files.iter() {
             atomic_write(folder.as_ref().join(name), |file| std::io::Write::write_all(file, bytes))?;
         }
         Ok(())

@@ -271,3 +271,93 @@ proptest! {
         }
     }
 }
+
+/// The ids by the library alone.
+fn by_library(tokenizer: &Tokenizer, text: &str) -> Vec<u32> {
+    tokenizer.inner.encode_fast(text, tokenizer.add_special).unwrap().get_ids().to_vec()
+}
+
+/// The ids by the short way; `None` where the text goes the long way.
+fn by_short_way(tokenizer: &Tokenizer, text: &str) -> Option<Vec<u32>> {
+    let room = tokenizer.max_tokens - tokenizer.added_tokens;
+    tokenizer.simple.as_ref().unwrap().encode(text, room, tokenizer.add_special)
+}
+
+#[test]
+fn the_short_way_is_taken_by_simple_texts_only() {
+    let tokenizer = Tokenizer::from_json(&word_piece().to_string(), 8).unwrap();
+    let short = |text: &str| by_short_way(&tokenizer, text);
+    assert_eq!(short("How tracking?\u{2019}s").unwrap(), [2, 5, 6, 7, 9, 1, 1, 3]);
+    assert_eq!(short("how how how how how how how tracks"), Some(vec![2, 5, 5, 5, 5, 5, 5, 3]), "cut to 8");
+    assert_eq!(short(""), Some(vec![2, 3]));
+    assert_eq!(short("tra\u{1}ck\u{7f}s"), Some(vec![2, 6, 8, 3]), "control characters are dropped");
+    assert_eq!(short("track[SEP]s"), None, "a special token in the text");
+    assert_eq!(short("caf\u{e9}"), None, "an accent");
+    assert_eq!(short(&"a".repeat(101)), Some(vec![2, 1, 3]), "a word that is too long");
+    // Whatever is not plain BERT has no short way.
+    for change in [
+        json!({"normalizer": null}),
+        json!({"normalizer": {"type": "BertNormalizer", "clean_text": false, "handle_chinese_chars": true,
+                              "strip_accents": null, "lowercase": true}}),
+        json!({"pre_tokenizer": {"type": "Whitespace"}}),
+        json!({"added_tokens": [{"id": 5, "content": "how", "special": false, "single_word": false,
+                                 "lstrip": false, "rstrip": false, "normalized": true}]}),
+    ] {
+        let mut other = word_piece();
+        let fields = change.as_object().unwrap().clone();
+        other.as_object_mut().unwrap().extend(fields);
+        assert!(Tokenizer::from_json(&other.to_string(), 8).unwrap().simple.is_none(), "{change}");
+    }
+    assert!(Tokenizer::from_json(&unigram().to_string(), 8).unwrap().simple.is_none());
+}
+
+#[test]
+fn the_short_way_agrees_with_the_library_on_real_texts() {
+    let json = include_str!("../../../parallax/assets/starter/0_StaticEmbedding/tokenizer.json");
+    let sample = include_str!("../../../parallax/assets/quickstart/energy.csv");
+    let tokenizer = Tokenizer::from_json(json, 1 << 20).unwrap();
+    let mut short = 0;
+    // Any text will do: here the lines of the file, quotation marks, commas and all.
+    for line in sample.lines() {
+        if let Some(ids) = by_short_way(&tokenizer, line) {
+            assert_eq!(ids, by_library(&tokenizer, line), "{line}");
+            short += 1;
+        }
+    }
+    let lines = sample.lines().count();
+    assert!(short * 100 >= lines * 98, "{short} of {lines}");
+}
+
+proptest! {
+    #[test]
+    fn the_short_way_agrees_with_the_library(
+        parts in proptest::collection::vec(
+            proptest::sample::select(vec![
+                "how", "How", "HOW", "track", "ing", "s", "##s", "##", "?", "caf", "e", " ", "  ", "\t", "\n", "\r", "\0",
+                "\u{b}", "\u{c}", "\u{1c}", "\u{7f}", "-", "_", "'", "\u{2019}", "\u{2026}", "\u{201c}", "\u{2014}", "\u{2022}",
+                "\u{a3}", "\u{20ac}", "\u{b0}", "7", "[", "]", "[CLS]", "[MASK]", "\u{e9}", "e\u{301}", "\u{65e5}", "\u{fffd}",
+            ]),
+            0..24,
+        ),
+        limit in 3usize..20,
+        framed in proptest::bool::ANY,
+    ) {
+        let text = parts.concat();
+        let mut json = word_piece();
+        // Longer words are unknown, and pieces of every letter of a word make many tokens.
+        json["model"]["max_input_chars_per_word"] = 12.into();
+        let vocabulary = json["model"]["vocab"].as_object_mut().unwrap();
+        for (token, id) in ["7", "##7", "\u{a3}", "##\u{a3}", "-", "\u{2019}", "##how", "h", "##w", "##o"].into_iter().zip(14..) {
+            vocabulary.insert(token.to_owned(), id.into());
+        }
+        let mut tokenizer = Tokenizer::from_json(&json.to_string(), limit).unwrap();
+        if !framed {
+            tokenizer = tokenizer.without_special_tokens();
+        }
+        let library = by_library(&tokenizer, &text);
+        if let Some(ids) = by_short_way(&tokenizer, &text) {
+            prop_assert_eq!(&ids, &library, "{:?}", text);
+        }
+        prop_assert_eq!(tokenizer.encode(&text).unwrap().ids, library);
+    }
+}

@@ -148,9 +148,8 @@ fn kind(c: char) -> Option<Kind> {
         '\0'..'\u{80}' if c.is_ascii_punctuation() => Kind::Punctuation,
         '\0'..'\u{80}' => Kind::Control,
         // Characters of texts in English that are their own lower case and have no parts: dashes, quotation marks, dots.
-        '\u{2013}' | '\u{2014}' | '\u{2018}' | '\u{2019}' | '\u{201c}' | '\u{201d}' | '\u{2022}' | '\u{2026}' => {
-            Kind::Punctuation
-        }
+        '\u{2013}' | '\u{2014}' | '\u{2018}' | '\u{2019}' | '\u{201c}' | '\u{201d}' | '\u{2022}'
+        | '\u{2026}' => Kind::Punctuation,
         '£' | '€' | '°' => Kind::Letter,
         _ => return None,
     })
@@ -246,9 +245,9 @@ impl Pieces {
             hash = add(hash, byte);
             hash
         }));
-        (1..=text.len()).rev().find_map(|length| {
-            Some((length, self.find(&text[..length], folded(hashes[length - 1]))?))
-        })
+        (1..=text.len())
+            .rev()
+            .find_map(|length| Some((length, self.find(&text[..length], folded(hashes[length - 1]))?)))
     }
 
     fn find(&self, piece: &[u8], hash: u32) -> Option<u32> {
