@@ -158,7 +158,7 @@ impl Body for Rows<'_> {
         let Rows { first, m, n, q, out } = self;
         let mut turned = [0f32; SIDE * SIDE];
         blocks(m, n, |row, rows, column, columns| {
-            if rows < SIDE || columns < SIDE || SIDE % L::N != 0 {
+            if rows < SIDE || columns < SIDE || !SIDE.is_multiple_of(L::N) {
                 return plain(first, n, q, out, row, rows, column, columns);
             }
             // The next rows of this strip of columns lie too far apart to be foreseen by the machine.
