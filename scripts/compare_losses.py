@@ -3,8 +3,9 @@
     python scripts/compare_losses.py [BATCH ...]
 
 Needs torch and pytorch-metric-learning, and cargo on the path. Both sides use THREADS threads (default 2), f32, 128
-dimensions and 4 items a class; each case of each side is timed in three rounds and the best round counts. Prints one
-JSON line a case with both times in milliseconds and their ratio.
+dimensions and 4 items a class; each case of each side is timed in three rounds and the best run of all counts. Prints
+one JSON line a case with both times in milliseconds and their ratio, on the clock and of the processor over all
+threads; on a machine that others use too, the latter with THREADS=1 says more.
 """
 
 import json
@@ -17,10 +18,10 @@ ROUNDS = 3
 
 
 def ours(batch, threads):
-    command = ["cargo", "bench", "--quiet", "-p", "parallax-metric", "--", "json", f"batch={batch}", f"threads={threads}"]
+    command = ["cargo", "bench", "--quiet", "-p", "parallax-metric", "--", "peer", f"batch={batch}", f"threads={threads}"]
     lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
     found = [json.loads(line) for line in lines if line.startswith("{")]
-    return {line["loss"]: line["ms"] for line in found}
+    return {line["loss"]: (line["ms"], line["processor_ms"]) for line in found}
 
 
 def theirs(batch, threads, names):
@@ -50,12 +51,17 @@ def theirs(batch, threads, names):
 
         step()
         runs = []
-        for _ in range(3):
-            start = time.perf_counter()
+        for _ in range(5):
+            start, before = time.perf_counter(), time.process_time()
             step()
-            runs.append(time.perf_counter() - start)
-        found[name] = 1e3 * sorted(runs)[1]
+            runs.append((time.perf_counter() - start, time.process_time() - before))
+        found[name] = tuple(1e3 * min(times) for times in zip(*runs))
     return found
+
+
+def least(best, found):
+    for name, times in found.items():
+        best[name] = tuple(map(min, times, best.get(name, times)))
 
 
 def main(batches):
@@ -63,16 +69,16 @@ def main(batches):
     for batch in batches:
         mine, peer = {}, {}
         for _ in range(ROUNDS):
-            for name, ms in ours(batch, threads).items():
-                mine[name] = min(ms, mine.get(name, ms))
+            least(mine, ours(batch, threads))
             # NT-Xent there holds a tensor of positive pairs × negative pairs: 24 GiB and more at 1,024.
             names = [name for name in mine if batch < 1024 or name not in ("ntxent", "triplet_all")]
-            for name, ms in theirs(batch, threads, names).items():
-                peer[name] = min(ms, peer.get(name, ms))
-        for name, ms in mine.items():
-            line = {"loss": name, "batch": batch, "threads": threads, "ms": round(ms, 3)}
+            least(peer, theirs(batch, threads, names))
+        for name, (ms, processor) in mine.items():
+            line = {"loss": name, "batch": batch, "threads": threads, "ms": round(ms, 3), "processor_ms": round(processor, 3)}
             if name in peer:
-                line |= {"peer_ms": round(peer[name], 3), "ratio": round(peer[name] / ms, 1)}
+                other, other_processor = peer[name]
+                line |= {"peer_ms": round(other, 3), "peer_processor_ms": round(other_processor, 3)}
+                line |= {"ratio": round(other / ms, 1), "processor_ratio": round(other_processor / processor, 1)}
             print(json.dumps(line), flush=True)
 
 

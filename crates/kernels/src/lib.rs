@@ -21,6 +21,7 @@ mod real;
 pub mod scan;
 mod share;
 pub mod softmax;
+pub mod tile;
 pub mod vector;
 
 pub use real::Real;

@@ -1,6 +1,7 @@
 //! Products with a panel of columns of a wider matrix, so that the columns can be split over threads.
 
 use crate::Real;
+use crate::tile::Product;
 
 /// `c[m, n] += a[.., first..first + m]ᵀ · b[k, n]`, where `a` is `[k, stride]`: a panel of `m` columns of `a`.
 ///
@@ -26,6 +27,26 @@ pub fn add_tn<T: Real>(
         c.len()
     );
     if m == 0 || n == 0 || k == 0 {
+        return;
+    }
+    if T::fast() {
+        // SAFETY: the assertion bounds every element that these strides reach (row p of `a` from column `first` to
+        // `first + m` lies inside `k · stride`), and the exclusive borrow of `c` rules out aliasing.
+        unsafe {
+            T::multiply(Product {
+                m,
+                n,
+                k,
+                a: a.as_ptr().add(first),
+                a_row: 1,
+                a_column: stride,
+                b: b.as_ptr(),
+                b_row: n,
+                c: c.as_mut_ptr(),
+                c_row: n,
+                add: true,
+            });
+        }
         return;
     }
     // SAFETY: the assertion bounds every element that these strides reach (row p of `a` from column `first` to

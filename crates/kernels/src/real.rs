@@ -21,6 +21,7 @@ pub trait Real:
     + SubAssign
     + MulAssign
     + crate::vector::Vector
+    + crate::tile::Numbers
     + 'static
 {
     /// 0.

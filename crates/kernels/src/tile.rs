@@ -13,6 +13,8 @@ pub(crate) use product::Product;
 use product::Products;
 use transposed::Turned;
 
+use rayon::prelude::*;
+
 use crate::{Real, gemm};
 
 pub use transposed::add_transposed;
@@ -22,7 +24,7 @@ pub trait Numbers: Products + Turned {}
 impl<T: Products + Turned> Numbers for T {}
 
 /// Columns of a panel of [`References`].
-const WIDTH: usize = 32;
+const WIDTH: usize = 64;
 
 /// Rows `b[n, k]` laid out for products `a · bᵀ` with any number of tiles.
 #[derive(Debug)]
@@ -42,16 +44,14 @@ impl<'a, T: Real> References<'a, T> {
     /// If `b` does not have `n · k` elements.
     pub fn new(b: &'a [T], n: usize, k: usize) -> Self {
         assert_eq!(b.len(), n * k, "references of {n}×{k}");
-        if !T::fast() {
+        if !T::fast() || k == 0 {
             return References { b, n, k, panels: Vec::new(), start: 0 };
         }
         let mut panels = vec![T::ZERO; n.next_multiple_of(WIDTH) * k + LINE];
         let start = panels.as_ptr().align_offset(LINE * size_of::<T>()).min(LINE);
-        for (panel, rows) in panels[start..].chunks_mut(WIDTH * k).zip(b.chunks(WIDTH * k)) {
-            for (j, row) in rows.chunks_exact(k).enumerate() {
-                panel[j..].iter_mut().step_by(WIDTH).zip(row).for_each(|(to, &v)| *to = v);
-            }
-        }
+        let each = WIDTH * k;
+        let panels_of = panels[start..].par_chunks_mut(each).zip(b.par_chunks(each)).with_min_len(4);
+        panels_of.for_each(|(panel, rows)| T::turn(rows.len() / k, k, rows, WIDTH, panel));
         References { b, n, k, panels, start }
     }
 

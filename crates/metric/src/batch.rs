@@ -1,10 +1,11 @@
 //! What an objective is evaluated on.
 
 use parallax_kernels::Real;
+use parallax_kernels::tile::References;
 use rayon::prelude::*;
 
 use crate::context::{Context, Scores};
-use crate::distance::DistanceConfig;
+use crate::distance::{DistanceConfig, Form};
 use crate::engine::Problem;
 use crate::error::Error;
 use crate::frame::Frame;
@@ -127,11 +128,19 @@ impl<'a, T: Real> Frames<'a, T> {
             None => Relation::new(batch.labels, batch.labels, Rule::Itself),
             Some(refs) => Relation::new(batch.labels, refs.labels, Rule::Own(refs.own)),
         };
-        let tiling = Tiling::new(self.x.rows(), r.rows(), size_of::<T>(), context.tile_bytes);
+        let tiling = match batch.refs {
+            None => Tiling::itself(self.x.rows(), size_of::<T>(), context.tile_bytes),
+            Some(_) => Tiling::new(self.x.rows(), r.rows(), size_of::<T>(), context.tile_bytes),
+        };
+        let products = match distance.form() {
+            Form::Differences { .. } => None,
+            _ => Some(References::new(&r.values, r.rows(), batch.dim)),
+        };
         let mut problem = Problem {
             dim: batch.dim,
             x: &self.x,
             r,
+            products,
             relation,
             distance,
             miner: None,
@@ -161,7 +170,11 @@ pub(crate) fn check_values<T: Real>(
     if rows >= u32::MAX as usize {
         return Err(Error::TooManyReferences { references: rows });
     }
-    match values.par_iter().with_min_len(1 << 14).position_first(|v| !v.is_finite()) {
+    // Counted in parts, which has no branch for each value.
+    const PART: usize = 1 << 14;
+    let bad = |part: &[T]| part.iter().map(|v| u32::from(!v.is_finite())).sum::<u32>() > 0;
+    let part = values.par_chunks(PART).position_first(bad).map_or(values.len(), |part| part * PART);
+    match values[part..].iter().position(|v| !v.is_finite()).map(|at| part + at) {
         None => Ok(()),
         Some(at) => Err(Error::NotFinite { what, row: at / dim, dim: at % dim, value: values[at].f64() }),
     }

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use parallax_kernels::Real;
+use parallax_kernels::{Real, vector};
 use rayon::prelude::*;
 
 use crate::distance::{DistanceConfig, Form};
@@ -57,11 +57,7 @@ impl<'a, T: Real> Frame<'a, T> {
             Cow::Owned(values)
         };
         let squares = if distance.form().uses_norms() {
-            values
-                .par_chunks_exact(dim)
-                .with_min_len(64)
-                .map(|row| T::of(row.iter().map(|v| v.f64() * v.f64()).sum()))
-                .collect()
+            values.par_chunks_exact(dim).with_min_len(64).map(|row| T::of(square(row))).collect()
         } else {
             Vec::new()
         };
@@ -120,7 +116,7 @@ impl<'a, T: Real> Frame<'a, T> {
                 d.iter_mut().for_each(|d| *d *= inverse);
                 return;
             }
-            let along: T = x.iter().zip(&*d).map(|(&x, &d)| x * inverse * d).sum();
+            let along = inverse * T::of(vector::dot(x, d));
             let p = self.norm;
             for (d, &x) in d.iter_mut().zip(x) {
                 let y = x * inverse;
@@ -138,10 +134,19 @@ impl<'a, T: Real> Frame<'a, T> {
     }
 }
 
+/// `Σ v²`, in eight sums that need not wait for one another.
+fn square<T: Real>(row: &[T]) -> f64 {
+    let mut sums = [0.0f64; 8];
+    for part in row.chunks(8) {
+        sums.iter_mut().zip(part).for_each(|(sum, v)| *sum += v.f64() * v.f64());
+    }
+    sums.iter().sum()
+}
+
 fn norm_of<T: Real>(row: &[T], p: f64) -> f64 {
     let sizes = row.iter().map(|v| v.f64().abs());
     if p == 2.0 {
-        sizes.map(|v| v * v).sum::<f64>().sqrt()
+        square(row).sqrt()
     } else if p == 1.0 {
         sizes.sum()
     } else {

@@ -114,6 +114,11 @@ impl<T: Real> Candidates<T> {
         }
     }
 
+    /// Holds nothing.
+    pub(crate) fn clear(&mut self) {
+        self.len = 0;
+    }
+
     /// Columns, values and zeroed slopes.
     pub(crate) fn open(&mut self) -> (&[u32], &[T], &mut [T]) {
         self.slope[..self.len].fill(T::ZERO);

@@ -1,6 +1,6 @@
 //! What a pair loss sees and what it answers: one anchor's row.
 
-use parallax_kernels::Real;
+use parallax_kernels::{Real, vector};
 
 use crate::distance::DistanceConfig;
 use crate::error::Error;
@@ -40,6 +40,9 @@ pub trait RowLoss: Sync {
     const CHANNELS: &'static [&'static str] = &["loss"];
     /// Passes over all rows before the gradient.
     const PASSES: usize = 0;
+    /// Whether each element of channel 0 is a function of one positive pair, and each of channel 1 of one negative. It
+    /// spares a pass that counts elements.
+    const PAIRWISE: bool = false;
 
     /// The distance where the objective names none.
     fn distance(&self) -> DistanceConfig {
@@ -109,6 +112,12 @@ pub trait RowLoss: Sync {
         false
     }
 
+    /// Whether pass `pass` looks at positives and at [`Row::negatives_sum`] only, which for similarities then need not be
+    /// computed one by one.
+    fn sums_suffice(&self, _pass: usize) -> bool {
+        false
+    }
+
     /// Adds a row's statistic to the fold of pass `pass`, which starts at 0; the sum by default.
     fn fold(&self, _pass: usize, folded: &mut Stat, row: &Stat) {
         folded.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
@@ -165,6 +174,7 @@ pub struct Row<'a, T> {
     pub(crate) range: Range,
     pub(crate) per_anchor: bool,
     pub(crate) class_weight: f64,
+    pub(crate) unlisted: Option<(f64, u64)>,
 }
 
 impl<T: Real> Row<'_, T> {
@@ -172,6 +182,12 @@ impl<T: Real> Row<'_, T> {
     #[inline]
     pub fn sign(&self) -> T {
         if self.larger_is_nearer { T::ONE } else { -T::ONE }
+    }
+
+    /// The sum of the values of the negatives, and how many they are.
+    #[inline]
+    pub fn negatives_sum(&self) -> (f64, u64) {
+        self.unlisted.unwrap_or_else(|| (vector::sum(self.negatives), self.negatives.len() as u64))
     }
 
     /// What the last pass left of this row; zeros before.
@@ -376,6 +392,8 @@ pub(crate) trait AnyLoss<T: Real>: Sync {
     fn screen(&self) -> Screen;
     fn stat(&self, pass: usize, row: &Row<'_, T>, spread: &mut [f64]) -> Stat;
     fn positives_suffice(&self, pass: usize) -> bool;
+    fn sums_suffice(&self, pass: usize) -> bool;
+    fn pairwise(&self) -> bool;
     fn fold(&self, pass: usize, folded: &mut Stat, row: &Stat);
     fn row(&self, row: &Row<'_, T>, slopes: &mut Slopes<'_, T>);
 }
@@ -423,6 +441,12 @@ impl<L: RowLoss, T: Real> AnyLoss<T> for L {
     }
     fn positives_suffice(&self, pass: usize) -> bool {
         RowLoss::positives_suffice(self, pass)
+    }
+    fn sums_suffice(&self, pass: usize) -> bool {
+        RowLoss::sums_suffice(self, pass)
+    }
+    fn pairwise(&self) -> bool {
+        L::PAIRWISE
     }
     fn fold(&self, pass: usize, folded: &mut Stat, row: &Stat) {
         RowLoss::fold(self, pass, folded, row);

@@ -1,10 +1,16 @@
 //! How many anchor rows are held at once.
 
+use parallax_kernels::tile::References;
+
 /// Bytes of a tile of similarities unless the caller says otherwise.
 pub const TILE_BYTES: usize = 32 << 20;
 
 /// Rows that are worked on together by one thread; sums over anchors are taken in blocks of this many.
 const BLOCK_ROWS: usize = 64;
+
+/// A batch against itself of at most so many rows is one tile whatever the budget, 4 MiB in f32: where the coefficients of
+/// all pairs are there at once, a pair's two directions are added and one product gives both their gradients.
+pub(crate) const WHOLE_ROWS: usize = 1024;
 
 /// References that are worked on together by one thread when their gradient is gathered.
 pub(crate) const BLOCK_COLUMNS: usize = 256;
@@ -14,7 +20,7 @@ pub(crate) const BLOCK_COLUMNS: usize = 256;
 /// A tile holds `rows · R` values; its blocks are the unit of work of a thread. The split depends on the shape and the
 /// byte budget and never on the number of threads. Results do not depend on the number of tiles either, as long as a
 /// block of 64 rows fits the budget; below that, sums over anchors are grouped differently and results agree to
-/// rounding.
+/// rounding. A batch of at most 1,024 rows against itself is always one tile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tiling {
     /// Rows of a block.
@@ -31,6 +37,15 @@ impl Tiling {
         let block = fit.min(BLOCK_ROWS);
         let rows = (fit / block * block).min(b.max(1).next_multiple_of(block));
         Tiling { block, rows }
+    }
+
+    /// As [`new`](Self::new) for a batch of `b` rows against itself: one tile up to 1,024 rows.
+    pub fn itself(b: usize, value_bytes: usize, tile_bytes: usize) -> Self {
+        if b <= WHOLE_ROWS {
+            Tiling { block: BLOCK_ROWS, rows: b.max(1).next_multiple_of(BLOCK_ROWS) }
+        } else {
+            Tiling::new(b, b, value_bytes, tile_bytes)
+        }
     }
 }
 
@@ -49,14 +64,18 @@ pub fn memory_bytes(
     threads: usize,
 ) -> usize {
     let tiling = Tiling::new(b, r, value_bytes, tile_bytes);
-    let tile = tiling.rows * r * value_bytes;
-    // Prepared rows and gradients of both sides, squared norms, norms, and the columns by label.
-    let sides = (b + r) * (2 * d + 4) * value_bytes + 12 * r;
+    // A batch that may be one against itself.
+    let whole = if b == r { Tiling::itself(b, value_bytes, tile_bytes) } else { tiling };
+    let tile = tiling.rows.max(whole.rows) * r * value_bytes;
+    // With both directions of a block's pairs added.
+    let both = if b == r && b <= WHOLE_ROWS { 2 * threads * BLOCK_ROWS * r * value_bytes } else { 0 };
+    // Prepared rows and gradients of both sides, squared norms, norms, and the columns by label; references laid out.
+    let sides = (b + r) * (2 * d + 4) * value_bytes + 12 * r + References::<f32>::bytes(r, d, value_bytes);
     // Columns, values and slopes of positives and negatives, and a mark for near columns; at most one set a block at
     // work, and rayon may open two for a thread when it splits.
     let scratch = 2 * threads * r * (2 * (4 + 2 * value_bytes) + 5);
     let rows = b * 400;
-    tile + sides + scratch + rows + (64 << 10)
+    tile + both + sides + scratch + rows + (64 << 10)
 }
 
 /// The shape of a batch, to say what an objective will need.
@@ -118,10 +137,14 @@ impl Extra {
     pub(crate) fn bytes(&self, shape: &Shape) -> usize {
         let Shape { anchors, references, dim, largest_class, value_bytes, tile_bytes, threads, .. } = *shape;
         let base = memory_bytes(anchors, references, dim, value_bytes, tile_bytes, threads);
-        let tiling = Tiling::new(anchors, references, value_bytes, tile_bytes);
+        let tiling = if anchors == references {
+            Tiling::itself(anchors, value_bytes, tile_bytes)
+        } else {
+            Tiling::new(anchors, references, value_bytes, tile_bytes)
+        };
         let at_work = 2 * threads;
-        // Buffers of a loss within a row: at most three of its length, and one of f64.
-        let row = at_work * references * (3 * value_bytes + 8);
+        // Buffers of a loss within a row: at most five of its length, and one of f64.
+        let row = at_work * references * (5 * value_bytes + 8);
         let passes = if self.passes > 0 {
             // Two generations of statistics, and what is spread over the positives of a tile and of the batch.
             anchors * 80 + (tiling.rows + anchors) * largest_class * 32

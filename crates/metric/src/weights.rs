@@ -135,6 +135,7 @@ fn slopes(
             range: Range::ALL,
             per_anchor: false,
             class_weight: 1.0,
+            unlisted: None,
         });
     };
     for pass in 0..loss.passes() {

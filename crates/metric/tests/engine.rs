@@ -166,6 +166,42 @@ fn threads_and_tiles_leave_no_trace() {
     }
 }
 
+/// A batch of more rows than are one tile whatever the budget.
+#[test]
+fn larger_batches_leave_no_trace_of_tiles() {
+    let _shared = ALONE.read();
+    let (b, dim) = (1100, 12);
+    let x = random(5, b * dim);
+    let labels: Vec<u32> = (0..b as u32).map(|i| i % 275).collect();
+    let batch = Batch { x: &x, dim, labels: &labels, refs: None };
+    for loss in LOSSES {
+        let objective: Objective = toml::from_str(&format!("loss = {{ name = '{loss}' }}")).unwrap();
+        let whole = bytes(&pool(2).install(|| objective.evaluate(&batch, true)).unwrap());
+        for (threads, blocks) in [(1, 18), (2, 1), (2, 3)] {
+            let tile = blocks * 64 * b * 4;
+            let tiled = pool(threads).install(|| objective.evaluate_in(&batch, true, tile)).unwrap();
+            assert!(whole == bytes(&tiled), "{loss}: {blocks} blocks on {threads} threads");
+        }
+        // The first 1,024 rows alone are one tile: as one of rows against themselves as references, to rounding.
+        let own: Vec<Option<u32>> = (0..1024).map(Some).collect();
+        let alone = Batch { x: &x[..1024 * dim], dim, labels: &labels[..1024], refs: None };
+        let refs = Some(Refs { r: alone.x, labels: alone.labels, own: Own::Item(&own) });
+        let (one, two) = match objective.evaluate(&Batch { refs, ..alone }, true) {
+            Ok(two) => (objective.evaluate(&alone, true).unwrap(), two),
+            Err(_) => continue,
+        };
+        // To these a batch against itself is another thing than references that hold it.
+        if ["lifted_structure", "dynamic_soft_margin", "intra_pair_variance", "instance"].contains(&loss) {
+            continue;
+        }
+        assert!((one.value - two.value).abs() < 1e-5 * one.value.abs().max(1.0), "{loss}");
+        let sum = two.grad.iter().zip(two.ref_grad.as_ref().unwrap()).map(|(a, b)| a + b);
+        let size = one.grad.iter().map(|d| d.abs()).fold(1e-3, f32::max);
+        let worst = one.grad.iter().zip(sum).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(worst < 1e-4 * size, "{loss}: {worst} of {size}");
+    }
+}
+
 #[test]
 fn memory_stays_below_its_formula() {
     let _alone = ALONE.write();

@@ -3,8 +3,9 @@
 use crate::isa::{self, Isa};
 use crate::lanes::{self, Body, Lanes};
 
-/// Rows whose sums are kept in registers together.
-const ROWS: usize = 8;
+/// Rows, and vectors of columns, whose sums are kept in registers together: 24 of 32, beside four of `b` and a factor.
+const ROWS: usize = 6;
+const VECTORS: usize = 4;
 
 /// Steps of the inner dimension between a load and a store of sums.
 const DEPTH: usize = 256;
@@ -65,7 +66,7 @@ impl Body for Product<f32> {
 
     #[inline(always)]
     fn call<L: Lanes>(self, l: L) {
-        let width = 2 * L::N;
+        let width = VECTORS * L::N;
         for from in (0..self.k.max(1)).step_by(DEPTH) {
             let depth = DEPTH.min(self.k - from);
             let add = self.add || from > 0;
@@ -85,12 +86,11 @@ impl Body for Product<f32> {
                     };
                     row += unsafe {
                         match (rows >= ROWS, rows >= 4, columns == width) {
-                            (true, _, true) => tile.sums::<L, ROWS, true>(l),
-                            (true, _, false) => tile.sums::<L, ROWS, false>(l),
-                            (false, true, true) => tile.sums::<L, 4, true>(l),
-                            (false, true, false) => tile.sums::<L, 4, false>(l),
-                            (false, false, true) => tile.sums::<L, 1, true>(l),
-                            (false, false, false) => tile.sums::<L, 1, false>(l),
+                            (true, _, true) => tile.sums::<L, ROWS, VECTORS, true>(l),
+                            (false, true, true) => tile.sums::<L, 4, VECTORS, true>(l),
+                            (false, false, true) => tile.sums::<L, 1, VECTORS, true>(l),
+                            (_, true, false) => tile.ends::<L, 4>(l),
+                            (_, false, false) => tile.ends::<L, 1>(l),
                         }
                     };
                 }
@@ -100,12 +100,30 @@ impl Body for Product<f32> {
 }
 
 impl Product<f32> {
-    /// `R` rows of at most two vectors of columns; returns `R`. With `WHOLE` both vectors are full.
+    /// `R` rows of what is left of the columns; returns `R`.
     ///
     /// # Safety
     /// As [`Products::multiply`], for this tile.
     #[inline(always)]
-    unsafe fn sums<L: Lanes, const R: usize, const WHOLE: bool>(self, l: L) -> usize {
+    unsafe fn ends<L: Lanes, const R: usize>(self, l: L) -> usize {
+        // SAFETY: the caller's promise.
+        unsafe {
+            if self.n <= L::N {
+                self.sums::<L, R, 1, false>(l)
+            } else if self.n <= 2 * L::N {
+                self.sums::<L, R, 2, false>(l)
+            } else {
+                self.sums::<L, R, VECTORS, false>(l)
+            }
+        }
+    }
+
+    /// `R` rows of at most `V` vectors of columns; returns `R`. With `WHOLE` all vectors are full.
+    ///
+    /// # Safety
+    /// As [`Products::multiply`], for this tile.
+    #[inline(always)]
+    unsafe fn sums<L: Lanes, const R: usize, const V: usize, const WHOLE: bool>(self, l: L) -> usize {
         let load = |p: *const f32, vector: usize| -> L::V {
             let left = self.n.saturating_sub(vector * L::N);
             // SAFETY: `left` values of the row lie from this vector on.
@@ -121,20 +139,21 @@ impl Product<f32> {
         };
         // SAFETY: the caller's promise.
         unsafe {
-            let mut sums = [[l.splat(0.0); 2]; R];
+            let mut sums = [[l.splat(0.0); V]; R];
             if self.add {
                 for (r, sums) in sums.iter_mut().enumerate() {
                     let c = self.c.add(r * self.c_row).cast_const();
-                    *sums = [load(c, 0), load(c, 1)];
+                    *sums = std::array::from_fn(|vector| load(c, vector));
                 }
             }
             let (mut a, mut b) = (self.a, self.b);
             for _ in 0..self.k {
-                let (left, right) = (load(b, 0), load(b, 1));
+                let values: [L::V; V] = std::array::from_fn(|vector| load(b, vector));
                 for (r, sums) in sums.iter_mut().enumerate() {
                     let factor = l.splat(*a.add(r * self.a_row));
-                    sums[0] = l.fma(factor, left, sums[0]);
-                    sums[1] = l.fma(factor, right, sums[1]);
+                    for vector in 0..V {
+                        sums[vector] = l.fma(factor, values[vector], sums[vector]);
+                    }
                 }
                 a = a.wrapping_add(self.a_column);
                 b = b.wrapping_add(self.b_row);

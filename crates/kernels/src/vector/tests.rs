@@ -1,4 +1,4 @@
-use super::*;
+use super::{scale as scale_by, sum as vector_sum, *};
 
 /// The error in units of the last place of the exact value.
 fn units(found: f64, exact: f64, epsilon: f64, smallest: f64) -> f64 {
@@ -63,6 +63,26 @@ fn sums_equal_plain_loops_for_any_length() {
         assert_eq!(count as usize, u.iter().filter(|u| **u > 0.0).count());
         close(sum, u.iter().filter(|u| **u > 0.0).sum());
         assert!(to.iter().zip(&u).all(|(to, u)| *to == if *u > 0.0 { 1.5 } else { 1.0 }));
+        assert_eq!(smallest(&s, 9.0), s.iter().copied().fold(9.0, f64::min));
+        assert_eq!(above(&s, 0.4) as usize, s.iter().filter(|s| **s > 0.4).count());
+        close(vector_sum(&s), s.iter().sum());
+        close(dot(&s, &u), s.iter().zip(&u).map(|(a, b)| a * b).sum());
+        let (mut at_once, mut by_turns) = (vec![1.0; n], vec![1.0; n]);
+        let shifts = [0.3, -1.0, 2.0, 0.0];
+        let found = hinge_sums(&s, scale, shifts, 0.25, &mut at_once);
+        assert_eq!(found, shifts.map(|shift| hinge_sum(&s, scale, shift, 0.25, &mut by_turns)));
+        let factors = [0.5, -1.0, 2.0, 3.0];
+        let found = add_scaled4(&mut at_once, factors, [&s, &u, &out, &s]);
+        let turn = |factor, y: &[f64], to: &mut [f64]| add_scaled(to, factor, y);
+        let want = [
+            turn(0.5, &s, &mut by_turns),
+            turn(-1.0, &u, &mut by_turns),
+            turn(2.0, &out, &mut by_turns),
+            turn(3.0, &s, &mut by_turns),
+        ];
+        assert_eq!((found, &at_once), (want, &by_turns));
+        scale_by(&mut at_once, 3.0);
+        assert!(at_once.iter().zip(&by_turns).all(|(a, b)| *a == 3.0 * b));
         let sum = step_sum(&s, scale, shift, &mut out);
         close(sum, slopes.iter().sum());
         out.iter().zip(&slopes).for_each(|(a, y)| close(*a, y * (1.0 - y)));

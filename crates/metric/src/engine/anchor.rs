@@ -17,6 +17,10 @@ pub(crate) struct Scratch<T> {
     pub(super) scores: Vec<T>,
     pub(super) near: Vec<u32>,
     pub(super) others: Vec<(u32, T)>,
+    /// Columns that were in a list when the loss saw them.
+    pub(super) covered: usize,
+    /// Sum and number of negatives that are not listed.
+    pub(super) unlisted: Option<(f64, u64)>,
 }
 
 impl<T: Real> Scratch<T> {
@@ -28,6 +32,8 @@ impl<T: Real> Scratch<T> {
             scores: Vec::new(),
             near: Vec::new(),
             others: Vec::new(),
+            covered: 0,
+            unlisted: None,
         }
     }
 }
@@ -87,6 +93,7 @@ impl<T: Real> Problem<'_, T> {
             scratch.chosen = miner.mine(&at, positives, negatives);
         }
         let mined = count(positives, negatives);
+        scratch.covered = scratch.positives.len() + scratch.negatives.len();
         Account { pairs, mined, masked, overflow, ..Account::default() }
     }
 
@@ -141,6 +148,7 @@ impl<T: Real> Problem<'_, T> {
             range: run.range,
             per_anchor: run.reducer.per_anchor(),
             class_weight: run.reducer.class_weight(self.relation.labels[i]),
+            unlisted: scratch.unlisted,
             largest: match self.distance.form() {
                 Form::Euclidean { power } if self.distance.norm().is_some() => 2f64.powf(power),
                 _ => f64::INFINITY,

@@ -1,10 +1,12 @@
 //! Runs through all rows that come before the gradient, or stand alone: statistics, and lists of what a miner keeps.
 
-use parallax_kernels::Real;
+use parallax_kernels::{Real, vector};
 use rayon::prelude::*;
 
 use super::{Account, Problem, Run, Scratch};
+use crate::distance::Form;
 use crate::objective::{MinedPairs, MinedTriplets};
+use crate::relation::Screen;
 use crate::row::{Pairs, SPREAD, Stat};
 use crate::triplets::Chosen;
 
@@ -34,8 +36,12 @@ impl<T: Real> Problem<'_, T> {
             stats[i] = stat;
             spread_over.extend(spread);
         };
-        if run.loss.positives_suffice(pass) && self.miner.is_none() && spreads {
-            self.each_positive(work, take);
+        let alone = self.miner.is_none() && self.screen == Screen::default() && spreads;
+        let similarities = self.distance.form() == Form::Product;
+        if alone && (run.loss.positives_suffice(pass) || run.loss.sums_suffice(pass) && similarities) {
+            // Similarities are linear: their sum over all references is that with the sum of the references.
+            let all = run.loss.sums_suffice(pass).then(|| self.sum_of_references());
+            self.each_positive(all.as_deref(), work, take);
             mined = self.relation.pairs().unwrap_or(mined);
         } else {
             self.each_row(tile, work, take);
@@ -50,9 +56,20 @@ impl<T: Real> Problem<'_, T> {
         mined
     }
 
-    /// [`each_row`](Self::each_row) with the positives alone, pair by pair, for a batch against itself without a miner.
+    /// `Σ rⱼ`.
+    fn sum_of_references(&self) -> Vec<f64> {
+        let mut sum = vec![0.0; self.dim];
+        for row in self.r.values.chunks_exact(self.dim) {
+            sum.iter_mut().zip(row).for_each(|(sum, v)| *sum += v.f64());
+        }
+        sum
+    }
+
+    /// [`each_row`](Self::each_row) with the positives alone, pair by pair, for a batch against itself without a miner. With
+    /// the sum of all references, the sum of the negatives' values is left in the scratch.
     fn each_positive<R: Send>(
         &self,
+        all: Option<&[f64]>,
         work: impl Fn(usize, &[T], &mut Scratch<T>, &Account) -> R + Sync,
         mut take: impl FnMut(usize, R),
     ) {
@@ -69,6 +86,12 @@ impl<T: Real> Problem<'_, T> {
                         scratch.positives.fill_with(others, |j| self.pair(i, j as usize));
                         scratch.negatives.fill_with(std::iter::empty(), |_| T::ZERO);
                         scratch.chosen = Chosen::All;
+                        scratch.unlisted = all.map(|all| {
+                            let with_all: f64 = self.x.row(i).iter().zip(all).map(|(x, r)| x.f64() * r).sum();
+                            let positives = scratch.positives.values();
+                            let others = vector::sum(positives) + self.with_itself(i).f64();
+                            (with_all - others, (self.r.rows() - positives.len() - 1) as u64)
+                        });
                         work(i, &[], scratch, &Account::default())
                     },
                 )

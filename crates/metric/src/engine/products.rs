@@ -1,10 +1,10 @@
 //! The distances of a row and their chain rule: inner products in, coefficients of inner products out, and the products
 //! that turn those into gradients.
 
-use parallax_kernels::{Real, gemm, panel, vector};
+use parallax_kernels::{Real, panel, tile, vector};
 use rayon::prelude::*;
 
-use super::{NearPair, Problem, Scratch};
+use super::{Apart, Left, NearPair, Problem, Scratch};
 use crate::distance::{Form, add_difference, of_differences, slope_differences, squared};
 use crate::tiling::BLOCK_COLUMNS;
 
@@ -14,12 +14,10 @@ const NEAR: f64 = 1e-3;
 impl<T: Real> Problem<'_, T> {
     /// Inner products of the anchors from `first` with every reference, where the distance uses them.
     pub(super) fn products(&self, first: usize, block: &mut [T]) {
-        if let Form::Differences { .. } = self.distance.form() {
-            return;
-        }
+        let Some(references) = &self.products else { return };
         let rows = block.len() / self.r.rows();
         let x = &self.x.values[first * self.dim..(first + rows) * self.dim];
-        gemm::nt(rows, self.r.rows(), self.dim, x, &self.r.values, T::ZERO, block);
+        references.against(rows, x, block);
     }
 
     /// The distance of one pair.
@@ -54,9 +52,9 @@ impl<T: Real> Problem<'_, T> {
             Form::Product if self.distance.norm().is_some() => {
                 // Rows of length 1: s = 1 − d²/2 keeps the digits of 1 − s, so that coincident rows have similarity 1.
                 let limit = T::of(1.0 - NEAR);
-                let near = s.iter().map(|&s| u32::from(s > limit)).sum::<u32>();
+                let near = vector::above(s, limit);
                 let itself = self.relation.itself(i);
-                if near > u32::from(itself.is_some_and(|j| s[j] > limit)) {
+                if near > u64::from(itself.is_some_and(|j| s[j] > limit)) {
                     for (j, s) in s.iter_mut().enumerate().filter(|(j, s)| **s > limit && itself != Some(*j))
                     {
                         *s = T::ONE - T::of(0.5) * squared(self.x.row(i), self.r.row(j));
@@ -101,6 +99,64 @@ impl<T: Real> Problem<'_, T> {
         }
     }
 
+    /// Takes the positives of row `i` out of the scratch, with their gradients.
+    pub(super) fn set_apart(
+        &self,
+        i: usize,
+        s: &mut [T],
+        scratch: &mut Scratch<T>,
+        apart: &mut Vec<Apart<T>>,
+    ) {
+        let form = self.distance.form();
+        let n = self.x.squares.get(i).copied().unwrap_or(T::ONE);
+        let two = T::of(2.0);
+        let (columns, values, slopes) = scratch.positives.parts();
+        for ((&column, &value), &d) in columns.iter().zip(values).zip(&*slopes) {
+            let (q, own) = match form {
+                Form::Product | Form::Differences { .. } => (d, T::ZERO),
+                Form::Codes => (T::of(-0.5) * d, T::ZERO),
+                Form::SignalToNoise => (two * d / n, -(two * d * value / n)),
+                Form::Euclidean { .. } => (two * d * form.slope_squared(value, n), T::ZERO),
+            };
+            s[column as usize] = T::ZERO;
+            apart.push(Apart { row: i as u32, column, q, own });
+        }
+        scratch.positives.clear();
+    }
+
+    /// Adds the gradients of pairs that were kept apart, times a factor, to both their ends; those of references to `dx` too
+    /// where references are the anchors.
+    pub(super) fn gather_apart(
+        &self,
+        apart: &[Apart<T>],
+        factor: T,
+        dx: &mut [T],
+        mut dr: Option<&mut [T]>,
+        itself: bool,
+    ) {
+        let (dim, norms) = (self.dim, self.distance.form().uses_norms());
+        let add = |to: &mut [T], factor: T, from: &[T]| {
+            to.iter_mut().zip(from).for_each(|(to, &from)| *to += factor * from);
+        };
+        for pair in apart {
+            let (row, column, q) = (pair.row as usize, pair.column as usize, factor * pair.q);
+            let (x, r) = (self.x.row(row), self.r.row(column));
+            let side = |to: &mut [T], place: usize, own: &[T], other: &[T]| {
+                let to = &mut to[place * dim..][..dim];
+                if norms { add_difference(2.0, q, own, other, to) } else { add(to, q, other) }
+            };
+            side(dx, row, x, r);
+            if norms {
+                add(&mut dx[row * dim..][..dim], factor * pair.own, x);
+            }
+            if itself {
+                side(dx, column, r, x);
+            } else if let Some(dr) = &mut dr {
+                side(dr, column, r, x);
+            }
+        }
+    }
+
     /// Overwrites row `i` with the coefficients of its inner products; returns the coefficient of `xᵢ` itself. The slopes
     /// in the scratch become those coefficients.
     pub(super) fn coefficients(
@@ -113,13 +169,19 @@ impl<T: Real> Problem<'_, T> {
     ) -> T {
         let form = self.distance.form();
         let others: Vec<(u32, T, T)> = scratch.others.iter().map(|&(c, d)| (c, s[c as usize], d)).collect();
-        s.fill(T::ZERO);
+        // What the lists do not cover has no coefficient.
+        let covered = scratch.covered;
+        match self.relation.itself(i) {
+            Some(itself) if covered + 1 == s.len() => s[itself] = T::ZERO,
+            _ if covered == s.len() => {}
+            _ => s.fill(T::ZERO),
+        }
         let two = T::of(2.0);
         if let Form::Product | Form::Codes = form {
             let factor = if form == Form::Codes { T::of(-0.5) } else { T::ONE };
             for side in [&mut scratch.positives, &mut scratch.negatives] {
                 if form == Form::Codes {
-                    vector::scale_sum(side.parts().2, factor);
+                    vector::scale(side.parts().2, factor);
                 }
                 side.scatter(s);
             }
@@ -152,8 +214,7 @@ impl<T: Real> Problem<'_, T> {
                 Form::Euclidean { power: 2.0 } => own -= vector::scale_sum(slopes, -two),
                 Form::SignalToNoise => {
                     // The divisor nᵢ: ∂s/∂xᵢ has −s/nᵢ · 2xᵢ.
-                    let through: T = values.iter().zip(&*slopes).map(|(&s, &d)| s * d).sum();
-                    own -= (two * through / n).f64() + vector::scale_sum(slopes, -two / n);
+                    own -= 2.0 * vector::dot(values, slopes) / n.f64() + vector::scale_sum(slopes, -two / n);
                 }
                 _ => {
                     for (d, &value) in slopes.iter_mut().zip(values) {
@@ -183,15 +244,9 @@ impl<T: Real> Problem<'_, T> {
     }
 
     /// `dx` of a block, from the coefficients in it.
-    pub(super) fn gather_anchors(
-        &self,
-        first: usize,
-        block: &[T],
-        own: &[T],
-        near: &[NearPair<T>],
-        dx: &mut [T],
-    ) {
+    pub(super) fn gather_anchors(&self, first: usize, block: &[T], left: &Left<T>, dx: &mut [T]) {
         let (r, dim) = (self.r.rows(), self.dim);
+        let Left { near, own, .. } = left;
         if let Form::Differences { p, .. } = self.distance.form() {
             for (i, (q, dx)) in block.chunks_exact(r).zip(dx.chunks_exact_mut(dim)).enumerate() {
                 let x = self.x.row(first + i);
@@ -201,7 +256,7 @@ impl<T: Real> Problem<'_, T> {
             }
             return;
         }
-        gemm::nn(own.len(), dim, r, block, &self.r.values, T::ZERO, dx);
+        tile::combine(own.len(), dim, r, block, &self.r.values, dx);
         if self.distance.form().uses_norms() {
             for (i, (&own, dx)) in own.iter().zip(dx.chunks_exact_mut(dim)).enumerate() {
                 dx.iter_mut().zip(self.x.row(first + i)).for_each(|(dx, &x)| *dx += own * x);
@@ -213,20 +268,49 @@ impl<T: Real> Problem<'_, T> {
         }
     }
 
+    /// `dx` of a batch that is its own reference set, from all its coefficients: both directions of a pair together, block by
+    /// block.
+    pub(super) fn gather_both(&self, tile: &[T], left: &[Left<T>], dx: &mut [T]) {
+        let (b, dim, block) = (self.x.rows(), self.dim, self.tiling.block);
+        let near = || left.iter().flat_map(|left| &left.near);
+        let blocks = dx.par_chunks_mut(block * dim).zip(left).enumerate();
+        blocks.for_each_init(
+            || vec![T::ZERO; block.min(b) * b],
+            |both, (k, (dx, left))| {
+                let (first, rows) = (k * block, dx.len() / dim);
+                let both = &mut both[..rows * b];
+                tile::add_transposed(first, rows, b, tile, both);
+                tile::combine(rows, dim, b, both, &self.x.values, dx);
+                if self.distance.form().uses_norms() {
+                    let row = |i: usize| (&tile[(first + i) * b..][..b], &both[i * b..][..b]);
+                    for (i, (&own, dx)) in left.own.iter().zip(dx.chunks_exact_mut(dim)).enumerate() {
+                        // As a reference, a row has the coefficient −Σ of its column.
+                        let (one, two) = row(i);
+                        let own = T::of(own.f64() + vector::sum(one) - vector::sum(two));
+                        dx.iter_mut().zip(self.x.row(first + i)).for_each(|(dx, &x)| *dx += own * x);
+                    }
+                }
+                for pair in near() {
+                    let (x, r) = (self.x.row(pair.row), self.x.row(pair.column));
+                    if (first..first + rows).contains(&pair.row) {
+                        add_difference(2.0, pair.q, x, r, &mut dx[(pair.row - first) * dim..][..dim]);
+                    }
+                    if (first..first + rows).contains(&pair.column) {
+                        add_difference(2.0, pair.q, r, x, &mut dx[(pair.column - first) * dim..][..dim]);
+                    }
+                }
+            },
+        );
+    }
+
     /// Adds a tile's share of the references' gradient, split over references; blocks of anchors follow one another, so
     /// that tiles leave no trace in the rounding.
-    pub(super) fn gather_references(
-        &self,
-        first: usize,
-        tile: &[T],
-        near: &[Vec<NearPair<T>>],
-        dr: &mut [T],
-    ) {
+    pub(super) fn gather_references(&self, first: usize, tile: &[T], left: &[Left<T>], dr: &mut [T]) {
         let (r, dim, form) = (self.r.rows(), self.dim, self.distance.form());
         dr.par_chunks_mut(BLOCK_COLUMNS * dim).enumerate().for_each(|(k, dr)| {
             let start = k * BLOCK_COLUMNS;
             let columns = start..start + dr.len() / dim;
-            for (i, (block, near)) in tile.chunks(self.tiling.block * r).zip(near).enumerate() {
+            for (i, (block, left)) in tile.chunks(self.tiling.block * r).zip(left).enumerate() {
                 let first = first + i * self.tiling.block;
                 let rows = block.len() / r;
                 if let Form::Differences { p, .. } = form {
@@ -242,12 +326,15 @@ impl<T: Real> Problem<'_, T> {
                 let x = &self.x.values[first * dim..][..rows * dim];
                 panel::add_tn(start, columns.len(), dim, rows, r, block, x, dr);
                 if form.uses_norms() {
-                    for (j, dr) in columns.clone().zip(dr.chunks_exact_mut(dim)) {
-                        let own: T = (0..rows).map(|i| -block[i * r + j]).sum();
+                    let mut sums = [T::ZERO; BLOCK_COLUMNS];
+                    for row in block.chunks_exact(r) {
+                        sums.iter_mut().zip(&row[columns.clone()]).for_each(|(sum, &q)| *sum += -q);
+                    }
+                    for ((j, dr), own) in columns.clone().zip(dr.chunks_exact_mut(dim)).zip(sums) {
                         dr.iter_mut().zip(self.r.row(j)).for_each(|(dr, &v)| *dr += own * v);
                     }
                 }
-                for pair in near.iter().filter(|pair| columns.contains(&pair.column)) {
+                for pair in left.near.iter().filter(|pair| columns.contains(&pair.column)) {
                     let dr = &mut dr[(pair.column - start) * dim..][..dim];
                     add_difference(2.0, pair.q, self.r.row(pair.column), self.x.row(pair.row), dr);
                 }

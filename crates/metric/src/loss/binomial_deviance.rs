@@ -51,7 +51,7 @@ impl RowLoss for BinomialDeviance {
             + n * vector::softplus_sum(row.negatives, beta, base, slopes.negatives);
         let weight = slopes.element(0, T::of(value));
         let (pull, push) = (weight * alpha * T::of(p), weight * beta * T::of(n));
-        slopes.positives.iter_mut().for_each(|d| *d *= pull);
-        slopes.negatives.iter_mut().for_each(|d| *d *= push);
+        vector::scale(slopes.positives, pull);
+        vector::scale(slopes.negatives, push);
     }
 }

@@ -35,6 +35,7 @@ impl Default for Contrastive {
 impl RowLoss for Contrastive {
     const NAME: &'static str = "contrastive";
     const CHANNELS: &'static [&'static str] = &["positive", "negative"];
+    const PAIRWISE: bool = true;
 
     fn distance(&self) -> DistanceConfig {
         DistanceConfig::euclidean()

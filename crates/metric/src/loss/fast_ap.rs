@@ -37,12 +37,14 @@ fn place<T: Real>(value: T, per_width: f64, bins: usize) -> (usize, f64) {
     (lower, at - lower as f64)
 }
 
-/// The soft histogram of a list. Four histograms by turns, so that one count need not wait for another.
-fn histogram<T: Real>(side: &[T], per_width: f64, bins: usize) -> Vec<f64> {
+/// The soft histogram of a list, and in `places` the lower centre of each value, or `bins` for one on a centre or beyond the
+/// ends, where the pulses have a kink or end. Four histograms by turns, so that one count need not wait for another.
+fn histogram<T: Real>(side: &[T], per_width: f64, bins: usize, places: &mut [T]) -> Vec<f64> {
     let mut parts = vec![[(0.0f64, 0.0f64); 4]; bins];
-    for values in side.chunks(4) {
-        for (turn, &value) in values.iter().enumerate() {
+    for (values, places) in side.chunks(4).zip(places.chunks_mut(4)) {
+        for (turn, (&value, to)) in values.iter().zip(places).enumerate() {
             let (lower, share) = place(value, per_width, bins);
+            *to = T::of(if share <= 0.0 || share >= 1.0 { bins } else { lower } as f64);
             let (count, upper) = &mut parts[lower][turn];
             *count += 1.0;
             *upper += share;
@@ -84,8 +86,8 @@ impl RowLoss for FastAp {
         let bins = self.num_bins;
         let width = row.largest / bins as f64;
         let per_width = 1.0 / width;
-        let positive = histogram(row.positives, per_width, bins);
-        let mut all = histogram(row.negatives, per_width, bins);
+        let positive = histogram(row.positives, per_width, bins, slopes.positives);
+        let mut all = histogram(row.negatives, per_width, bins, slopes.negatives);
         all.iter_mut().zip(&positive).for_each(|(all, positive)| *all += positive);
         // F = Σ hₗ Hₗ / Tₗ. By hⱼ: Hⱼ/Tⱼ + Σ_{l≥j} (hₗ/Tₗ − hₗHₗ/Tₗ²); by a negative's bin: −Σ_{l≥j} hₗHₗ/Tₗ².
         let (mut running, mut total, mut sum) = (0.0, 0.0, 0.0);
@@ -110,19 +112,11 @@ impl RowLoss for FastAp {
         }
         let factor = -weight / (count * width);
         let step = |by: &dyn Fn(usize) -> f64| -> Vec<T> {
-            (0..bins).map(|bin| T::of(factor * (by(bin + 1) - by(bin)))).collect()
+            let slopes = (0..bins).map(|bin| T::of(factor * (by(bin + 1) - by(bin))));
+            slopes.chain([T::ZERO]).collect()
         };
         let (by_positive, by_negative) = (step(&|bin| by_bin[bin].0), step(&|bin| by_bin[bin].1));
-        // On a centre the pulses have a kink, and beyond the ends they end.
-        let slope = |s: T, steps: &[T]| {
-            let (lower, share) = place(s, per_width, bins);
-            if share <= 0.0 || share >= 1.0 { T::ZERO } else { steps[lower] }
-        };
-        for (d, &s) in slopes.positives.iter_mut().zip(row.positives) {
-            *d = slope(s, &by_positive);
-        }
-        for (d, &s) in slopes.negatives.iter_mut().zip(row.negatives) {
-            *d = slope(s, &by_negative);
-        }
+        slopes.positives.iter_mut().for_each(|d| *d = by_positive[d.f64() as usize]);
+        slopes.negatives.iter_mut().for_each(|d| *d = by_negative[d.f64() as usize]);
     }
 }

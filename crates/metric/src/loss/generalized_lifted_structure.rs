@@ -1,6 +1,6 @@
 //! The lifted structure loss with a soft maximum over positives too.
 
-use parallax_kernels::Real;
+use parallax_kernels::{Real, vector};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -54,7 +54,7 @@ impl RowLoss for GeneralizedLiftedStructure {
         } else {
             slopes.element(0, value) * T::ZERO
         };
-        slopes.positives.iter_mut().for_each(|d| *d *= -weight);
-        slopes.negatives.iter_mut().for_each(|d| *d *= weight);
+        vector::scale(slopes.positives, -weight);
+        vector::scale(slopes.negatives, weight);
     }
 }

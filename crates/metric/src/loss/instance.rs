@@ -1,6 +1,6 @@
 //! Each item as a class of its own.
 
-use parallax_kernels::Real;
+use parallax_kernels::{Real, vector};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -49,8 +49,8 @@ impl RowLoss for Instance {
         if !row.columns_are_rows() {
             let (value, wrong) = softplus(negative - positive);
             let weight = scale * slopes.element(0, value) * wrong;
-            slopes.positives.iter_mut().for_each(|d| *d *= -weight);
-            slopes.negatives.iter_mut().for_each(|d| *d *= weight);
+            vector::scale(slopes.positives, -weight);
+            vector::scale(slopes.negatives, weight);
             return;
         }
         let itself = row.itself.map(|(_, value)| value);
@@ -73,8 +73,8 @@ impl RowLoss for Instance {
         };
         let weight = scale * slopes.element(0, all - scale * s);
         let (by_p, by_n) = (weight * (positive - all).exp(), weight * (negative - all).exp());
-        slopes.positives.iter_mut().for_each(|d| *d *= by_p);
-        slopes.negatives.iter_mut().for_each(|d| *d *= by_n);
+        vector::scale(slopes.positives, by_p);
+        vector::scale(slopes.negatives, by_n);
         slopes.itself = weight * (own - all).exp();
         match (in_positives, in_negatives) {
             (Ok(k), _) => slopes.positives[k] += -weight,

@@ -1,11 +1,12 @@
 //! Drawing similarities of one kind together.
 
-use parallax_kernels::Real;
+use parallax_kernels::{Real, vector};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, require};
-use crate::row::{MAX_CHANNELS, Pairs, Row, RowLoss, Slopes, Stat};
+use crate::reducer::Range;
+use crate::row::{Elements, MAX_CHANNELS, Pairs, Row, RowLoss, Slopes, Stat};
 
 /// `max(0, (1 − pos_eps) μ⁺ − s)²` for each positive pair and `max(0, s − (1 + neg_eps) μ⁻)²` for each negative pair, where
 /// `μ⁺` and `μ⁻` are the mean similarities of all positive and of all negative pairs of the batch.
@@ -40,7 +41,43 @@ struct Bound {
     mean: f64,
 }
 
+/// What is summed over one side of a row: excesses, their squares, and how many are positive.
+#[derive(Default)]
+struct Sums {
+    excess: f64,
+    squares: f64,
+    active: u64,
+}
+
 impl Bound {
+    /// Whether the reducer keeps every element, or every one that is not 0.
+    fn keeps_all(&self, range: Range) -> bool {
+        range == Range::ALL || range == Range { low: 0.0, ..Range::ALL }
+    }
+
+    /// Hands every excess out by its place, and sums them up.
+    #[inline(always)]
+    fn each<T: Real>(&self, side: &[T], sums: &mut Sums, mut each: impl FnMut(usize, T)) {
+        const LANES: usize = 8;
+        let (turn, shift) = (T::of(self.turn), T::of(self.factor * self.mean));
+        for (block, values) in side.chunks(1024).enumerate() {
+            let (mut excess, mut squares, mut active) = ([T::ZERO; LANES], [T::ZERO; LANES], 0u32);
+            for (part, values) in values.chunks(LANES).enumerate() {
+                for (lane, &s) in values.iter().enumerate() {
+                    let open = turn * (s - shift);
+                    let open = if open > T::ZERO { open } else { T::ZERO };
+                    excess[lane] += open;
+                    squares[lane] += open * open;
+                    active += u32::from(open > T::ZERO);
+                    each(block * 1024 + part * LANES + lane, open);
+                }
+            }
+            sums.excess += excess.into_iter().map(T::f64).sum::<f64>();
+            sums.squares += squares.into_iter().map(T::f64).sum::<f64>();
+            sums.active += u64::from(active);
+        }
+    }
+
     fn excess(&self, s: f64) -> f64 {
         (self.turn * (s - self.factor * self.mean)).max(0.0)
     }
@@ -80,18 +117,25 @@ impl RowLoss for IntraPairVariance {
         Some([pairs.positive, pairs.negative, 0, 0])
     }
 
+    fn sums_suffice(&self, pass: usize) -> bool {
+        pass == 0
+    }
+
     fn stat<T: Real>(&self, pass: usize, row: &Row<'_, T>, _spread: &mut [f64]) -> Stat {
         let sides = [row.positives, row.negatives];
         let mut stat = Stat::default();
         if pass == 0 {
-            for (k, side) in sides.into_iter().enumerate() {
-                stat[2 * k] = side.iter().map(|s| s.f64()).sum();
-                stat[2 * k + 1] = side.len() as f64;
-            }
-            return stat;
+            let (sum, count) = row.negatives_sum();
+            return [vector::sum(row.positives), row.positives.len() as f64, sum, count as f64];
         }
         for ((k, side), bound) in sides.into_iter().enumerate().zip(self.bounds(row)) {
             let range = row.range();
+            if bound.keeps_all(range) {
+                let mut sums = Sums::default();
+                bound.each(side, &mut sums, |_, _| ());
+                stat[2 * k] = row.share(side.len()) * 2.0 * sums.excess;
+                continue;
+            }
             let excess = side.iter().map(|s| bound.excess(s.f64())).filter(|v| range.holds(v * v));
             stat[2 * k] = row.share(side.len()) * excess.map(|v| 2.0 * v).sum::<f64>();
         }
@@ -105,6 +149,19 @@ impl RowLoss for IntraPairVariance {
             // Every pair moves the mean, and with it every excess.
             let by_mean = -bound.turn * bound.factor * sums[2 * k] / counts[2 * k + 1].max(1.0);
             let by_mean = slopes.weight_of_batch(k) * T::of(by_mean);
+            let range = slopes.range();
+            if bound.keeps_all(range) {
+                // What an element weighs does not depend on its value, so they are summed together.
+                let weight = slopes.elements(k, Elements::default());
+                let factor = weight * T::of(2.0 * bound.turn);
+                let to = if k == 0 { &mut *slopes.positives } else { &mut *slopes.negatives };
+                let mut sums = Sums::default();
+                bound.each(side, &mut sums, |j, excess| to[j] = factor * excess + by_mean);
+                let (count, active, sum) = (side.len() as u64, sums.active, sums.squares);
+                let kept = if range.holds(0.0) { count } else { active };
+                slopes.elements(k, Elements { count, active, kept, sum });
+                continue;
+            }
             for (j, &s) in side.iter().enumerate() {
                 let excess = bound.excess(s.f64());
                 let weight = slopes.element(k, T::of(excess * excess));

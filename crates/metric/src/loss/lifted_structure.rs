@@ -1,6 +1,6 @@
 //! The lifted structure loss.
 
-use parallax_kernels::Real;
+use parallax_kernels::{Real, vector};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -110,6 +110,6 @@ impl RowLoss for LiftedStructure {
         }
         log_sum_exp(row.negatives, sign, T::of(self.neg_margin), false, slopes.negatives);
         let weight = sign * slopes.weight_of_batch(0) * T::of(row.stat()[SPREAD]);
-        slopes.negatives.iter_mut().for_each(|d| *d *= weight);
+        vector::scale(slopes.negatives, weight);
     }
 }

@@ -1,6 +1,6 @@
 //! The multi-similarity loss.
 
-use parallax_kernels::Real;
+use parallax_kernels::{Real, vector};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -57,7 +57,7 @@ impl RowLoss for MultiSimilarity {
         let positive = log_sum_exp(row.positives, -alpha * sign, base, true, slopes.positives);
         let negative = log_sum_exp(row.negatives, beta * sign, base, true, slopes.negatives);
         let weight = sign * slopes.element(0, positive / alpha + negative / beta);
-        slopes.positives.iter_mut().for_each(|slope| *slope *= -weight);
-        slopes.negatives.iter_mut().for_each(|slope| *slope *= weight);
+        vector::scale(slopes.positives, -weight);
+        vector::scale(slopes.negatives, weight);
     }
 }

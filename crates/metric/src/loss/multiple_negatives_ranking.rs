@@ -1,6 +1,6 @@
 //! Ranking the paired positive above all other positives of the batch.
 
-use parallax_kernels::Real;
+use parallax_kernels::{Real, vector};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -90,6 +90,6 @@ impl RowLoss for MultipleNegativesRanking {
             slopes.positives[k] = -slope;
             repulsion += slope;
         }
-        slopes.negatives.iter_mut().for_each(|slope| *slope *= repulsion);
+        vector::scale(slopes.negatives, repulsion);
     }
 }

@@ -1,6 +1,6 @@
 //! Neighbourhood components analysis.
 
-use parallax_kernels::Real;
+use parallax_kernels::{Real, vector};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -51,7 +51,7 @@ impl RowLoss for Nca {
         // −log(eᵖ / (eᵖ + eⁿ)) = log(1 + e^(n − p)), which keeps its digits where it is small.
         let (value, wrong) = softplus(negative - positive);
         let weight = scale * slopes.element(0, value) * wrong;
-        slopes.positives.iter_mut().for_each(|d| *d *= -weight);
-        slopes.negatives.iter_mut().for_each(|d| *d *= weight);
+        vector::scale(slopes.positives, -weight);
+        vector::scale(slopes.negatives, weight);
     }
 }

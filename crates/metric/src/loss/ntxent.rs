@@ -1,6 +1,6 @@
 //! The normalised, temperature-scaled cross-entropy.
 
-use parallax_kernels::Real;
+use parallax_kernels::{Real, vector};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -50,6 +50,6 @@ impl RowLoss for Ntxent {
             slopes.positives[k] = -slope;
             repulsion += slope;
         }
-        slopes.negatives.iter_mut().for_each(|slope| *slope *= repulsion);
+        vector::scale(slopes.negatives, repulsion);
     }
 }

@@ -87,19 +87,20 @@ impl RowLoss for Pnp {
         if row.positives.is_empty() {
             return;
         }
-        let count = row.positives.len() + usize::from(itself.is_some());
-        let mut above = vec![T::ZERO; row.negatives.len()];
+        let class: Vec<T> = row.positives.iter().copied().chain(itself).collect();
+        let count = class.len();
         let mut value = 0.0;
-        for (j, s) in row.positives.iter().copied().chain(itself).enumerate() {
-            let before = ranked_above(row.negatives, s, scale, &mut above);
+        let pushes = ranked_above(row.negatives, &class, scale, slopes.negatives, |_, before| {
             let (penalty, slope) = self.penalty(before);
             value += penalty;
-            let push = T::of(vector::add_scaled(slopes.negatives, T::of(slope), &above));
-            if let Some(d) = slopes.positives.get_mut(j) { *d = -push } else { slopes.itself = -push }
+            slope
+        });
+        for (j, push) in pushes.into_iter().enumerate() {
+            if let Some(d) = slopes.positives.get_mut(j) { *d = push } else { slopes.itself = push }
         }
         let weight = slopes.element(0, T::of(value / count as f64)) * scale / T::of(count as f64);
-        slopes.negatives.iter_mut().for_each(|d| *d *= weight);
-        slopes.positives.iter_mut().for_each(|d| *d *= weight);
+        vector::scale(slopes.negatives, weight);
+        vector::scale(slopes.positives, weight);
         slopes.itself *= weight;
     }
 }

@@ -1,6 +1,6 @@
 //! The ranked list loss.
 
-use parallax_kernels::Real;
+use parallax_kernels::{Real, vector};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -115,7 +115,7 @@ impl RowLoss for RankedList {
         let value = (1.0 - self.imbalance) * positive + self.imbalance * negative;
         let weight = slopes.element(0, T::of(value));
         let (pull, push) = (weight * T::of(1.0 - self.imbalance), -weight * T::of(self.imbalance));
-        slopes.positives.iter_mut().for_each(|d| *d *= pull);
-        slopes.negatives.iter_mut().for_each(|d| *d *= push);
+        vector::scale(slopes.positives, pull);
+        vector::scale(slopes.negatives, push);
     }
 }

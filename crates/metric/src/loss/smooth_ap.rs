@@ -28,9 +28,30 @@ impl Default for SmoothAp {
     }
 }
 
-/// `σ((s_k − s_j)/τ)` of one `j` against a list: leaves the derivative by `s_k` (without 1/τ) and returns the sum of values.
-pub(super) fn ranked_above<T: Real>(list: &[T], s: T, scale: T, slopes: &mut [T]) -> f64 {
-    vector::step_sum(list, scale, s, slopes)
+/// `Σ_N σ((sₙ − s_j)/τ)` for each `s_j` of a class. `factor(j, sum)` says with which factor its derivative enters: adds
+/// `factor · ∂sum/∂sₙ` (without 1/τ) to `slopes`, and returns what each `s_j` has of the same with its sign turned.
+pub(super) fn ranked_above<T: Real>(
+    negatives: &[T],
+    class: &[T],
+    scale: T,
+    slopes: &mut [T],
+    mut factor: impl FnMut(usize, f64) -> f64,
+) -> Vec<T> {
+    const LISTS: usize = 4;
+    let n = negatives.len();
+    let mut above = vec![T::ZERO; LISTS * n];
+    let mut pushes = Vec::with_capacity(class.len());
+    for (k, class) in class.chunks(LISTS).enumerate() {
+        let mut factors = [T::ZERO; LISTS];
+        for (i, &s) in class.iter().enumerate() {
+            let sum = vector::step_sum(negatives, scale, s, &mut above[i * n..(i + 1) * n]);
+            factors[i] = T::of(factor(k * LISTS + i, sum));
+        }
+        let lists = std::array::from_fn(|i| &above[i * n..(i + 1) * n]);
+        let sums = vector::add_scaled4(slopes, factors, lists);
+        pushes.extend(sums.into_iter().take(class.len()).map(|sum| -T::of(sum)));
+    }
+    pushes
 }
 
 impl RowLoss for SmoothAp {
@@ -51,29 +72,27 @@ impl RowLoss for SmoothAp {
             return;
         }
         let mut by_class = vec![T::ZERO; count];
-        let (mut above, mut beside) = (vec![T::ZERO; row.negatives.len()], vec![T::ZERO; count]);
+        let mut beside = vec![T::ZERO; count];
         let mut precision = 0.0;
-        for j in 0..count {
-            let negatives = ranked_above(row.negatives, class[j], scale, &mut above);
-            let positives = ranked_above(&class, class[j], scale, &mut beside);
+        let pushes = ranked_above(row.negatives, &class, scale, slopes.negatives, |j, negatives| {
             // The comparison of j with itself is ½ and belongs to no rank.
-            let rank_positive = 0.5 + positives;
+            let rank_positive = 0.5 + vector::step_sum(&class, scale, class[j], &mut beside);
             let rank = rank_positive + negatives;
             precision += rank_positive / rank;
-            let (by_positive, by_negative) = (negatives / (rank * rank), -rank_positive / (rank * rank));
             beside[j] = T::ZERO;
             let mut pull = T::ZERO;
-            let factor = T::of(by_positive);
+            let factor = T::of(negatives / (rank * rank));
             for (d, &slope) in by_class.iter_mut().zip(&beside) {
                 *d += factor * slope;
                 pull += factor * slope;
             }
-            let push = T::of(vector::add_scaled(slopes.negatives, T::of(by_negative), &above));
-            by_class[j] += -(pull + push);
-        }
+            by_class[j] += -pull;
+            -rank_positive / (rank * rank)
+        });
+        by_class.iter_mut().zip(pushes).for_each(|(d, push)| *d += push);
         let weight = slopes.element(0, T::of(1.0 - precision / count as f64));
         let factor = -weight * scale / T::of(count as f64);
-        slopes.negatives.iter_mut().for_each(|d| *d *= factor);
+        vector::scale(slopes.negatives, factor);
         for (d, by) in slopes.positives.iter_mut().zip(&by_class) {
             *d = factor * *by;
         }

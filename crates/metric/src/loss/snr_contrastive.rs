@@ -41,6 +41,7 @@ impl SnrContrastive {
 impl RowLoss for SnrContrastive {
     const NAME: &'static str = "snr_contrastive";
     const CHANNELS: &'static [&'static str] = Contrastive::CHANNELS;
+    const PAIRWISE: bool = true;
 
     fn distance(&self) -> DistanceConfig {
         DistanceConfig::Snr(Snr::default())

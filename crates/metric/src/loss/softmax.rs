@@ -6,12 +6,9 @@ use parallax_kernels::{Real, vector};
 /// the softmax. Without terms it is −∞, or 0 with the 1. Stable for any exponents.
 pub(crate) fn log_sum_exp<T: Real>(s: &[T], scale: T, shift: T, one: bool, weights: &mut [T]) -> T {
     let start = if one { T::ZERO } else { T::NEG_INFINITY };
-    let nearest = vector::largest(s, T::NEG_INFINITY);
-    let top = if scale >= T::ZERO {
-        if s.is_empty() { start } else { start.max(scale * (nearest - shift)) }
-    } else {
-        s.iter().fold(start, |top, &s| top.max(scale * (s - shift)))
-    };
+    let nearest =
+        if scale >= T::ZERO { vector::largest(s, T::NEG_INFINITY) } else { vector::smallest(s, T::INFINITY) };
+    let top = if s.is_empty() { start } else { start.max(scale * (nearest - shift)) };
     if top == T::NEG_INFINITY {
         return top;
     }
@@ -32,7 +29,7 @@ pub(crate) fn log_sum_exp_in_place<T: Real>(x: &mut [T], one: bool) -> T {
 fn finish<T: Real>(terms: T, top: T, one: bool, weights: &mut [T]) -> T {
     let sum = if one { terms + (-top).exp() } else { terms };
     let inverse = T::ONE / sum;
-    weights.iter_mut().for_each(|weight| *weight *= inverse);
+    vector::scale(weights, inverse);
     // ln_1p keeps the digits of a sum that is far below the 1.
     if top == T::ZERO && one { terms.ln_1p() } else { top + sum.ln() }
 }

@@ -1,6 +1,6 @@
 //! The supervised contrastive loss.
 
-use parallax_kernels::Real;
+use parallax_kernels::{Real, vector};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -61,6 +61,6 @@ impl RowLoss for Supcon {
         let weight = scale * slopes.element(0, all - mean);
         let (attract, repel) = ((positive - all).exp(), (negative - all).exp());
         slopes.positives.iter_mut().for_each(|slope| *slope = weight * (attract * *slope - each));
-        slopes.negatives.iter_mut().for_each(|slope| *slope *= weight * repel);
+        vector::scale(slopes.negatives, weight * repel);
     }
 }

@@ -38,6 +38,7 @@ impl Default for ThresholdConsistentMargin {
 impl RowLoss for ThresholdConsistentMargin {
     const NAME: &'static str = "threshold_consistent_margin";
     const CHANNELS: &'static [&'static str] = &["positive", "negative"];
+    const PAIRWISE: bool = true;
 
     fn reducer(&self) -> ReducerConfig {
         ReducerConfig::avg_non_zero()

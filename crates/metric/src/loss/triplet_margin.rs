@@ -92,20 +92,25 @@ impl TripletMargin {
             (row.positives, row.negatives, sign)
         };
         let mut sums = Elements::default();
-        for (k, &s) in few.iter().enumerate() {
+        // A turn of infinity is one that no hinge is open in.
+        let none = turn * T::INFINITY;
+        for (k, four) in few.chunks(4).enumerate() {
+            let mut shifts = [none; 4];
+            shifts.iter_mut().zip(four).for_each(|(shift, &s)| *shift = s - turn * margin);
             let (to_few, to_many) = if by_negative {
-                (&mut slopes.negatives[k], &mut *slopes.positives)
+                (&mut *slopes.negatives, &mut *slopes.positives)
             } else {
-                (&mut slopes.positives[k], &mut *slopes.negatives)
+                (&mut *slopes.positives, &mut *slopes.negatives)
             };
-            let shift = s - turn * margin;
-            let (active, sum) = vector::hinge_sum(many, turn, shift, turn * weight, to_many);
-            let count = many.len() as u64;
-            sums.count += count;
-            sums.active += active;
-            sums.kept += if keeps_zeros { count } else { active };
-            sums.sum += sum;
-            *to_few = -turn * weight * T::of(active as f64);
+            let found = vector::hinge_sums(many, turn, shifts, turn * weight, to_many);
+            for (to, (active, sum)) in to_few[4 * k..].iter_mut().zip(found).take(four.len()) {
+                let count = many.len() as u64;
+                sums.count += count;
+                sums.active += active;
+                sums.kept += if keeps_zeros { count } else { active };
+                sums.sum += sum;
+                *to = -turn * weight * T::of(active as f64);
+            }
         }
         slopes.elements(0, sums);
     }

@@ -1,6 +1,6 @@
 //! The tuplet margin loss.
 
-use parallax_kernels::Real;
+use parallax_kernels::{Real, vector};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -65,6 +65,6 @@ impl RowLoss for TupletMargin {
             slopes.positives[k] = -slope * T::of(by_s);
             repulsion += slope;
         }
-        slopes.negatives.iter_mut().for_each(|d| *d *= repulsion);
+        vector::scale(slopes.negatives, repulsion);
     }
 }

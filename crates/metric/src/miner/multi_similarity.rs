@@ -1,6 +1,6 @@
 //! The mining step of the multi-similarity loss.
 
-use parallax_kernels::Real;
+use parallax_kernels::{Real, vector};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -52,8 +52,8 @@ impl RowMiner for MultiSimilarity {
         negatives: &mut Candidates<T>,
     ) -> Chosen<T> {
         let epsilon = T::of(self.epsilon);
-        let smallest = |c: &Candidates<T>| c.values().iter().fold(T::INFINITY, |m, &s| m.min(s));
-        let largest = |c: &Candidates<T>| c.values().iter().fold(T::NEG_INFINITY, |m, &s| m.max(s));
+        let smallest = |c: &Candidates<T>| vector::smallest(c.values(), T::INFINITY);
+        let largest = |c: &Candidates<T>| vector::largest(c.values(), T::NEG_INFINITY);
         if at.larger_is_nearer {
             let (farthest, nearest) = (smallest(positives), largest(negatives));
             negatives.retain(|s| s + epsilon > farthest);

@@ -7,6 +7,7 @@ use super::{Evaluated, Objective};
 use crate::batch::Batch;
 use crate::context::Context;
 use crate::dense::{DenseLoss, evaluate_dense_loss};
+use crate::engine::FEW_POSITIVES;
 use crate::error::Error;
 use crate::loss::Visitor;
 use crate::parts::Parts;
@@ -94,7 +95,7 @@ impl Visitor for Bytes<'_> {
     type Out = usize;
 
     fn row<L: RowLoss>(self, loss: &L) -> usize {
-        Extra { passes: L::PASSES, mates: loss.mates(), ..self.miner }.bytes(self.shape)
+        row_needs(loss, self.miner, self.shape).bytes(self.shape)
     }
 
     fn proxy<L: ProxyLoss>(self, loss: &L) -> usize {
@@ -108,4 +109,11 @@ impl Visitor for Bytes<'_> {
     fn scored<L: ScoredLoss>(self, loss: &L) -> usize {
         loss.memory_bytes(self.shape)
     }
+}
+
+/// What a row loss needs beside a miner's needs.
+pub(super) fn row_needs<L: RowLoss>(loss: &L, miner: Extra, shape: &Shape) -> Extra {
+    // Positive pairs that are kept apart.
+    let apart = if L::PAIRWISE { 48 * shape.largest_class.min(2 * FEW_POSITIVES) } else { 0 };
+    Extra { passes: L::PASSES, mates: loss.mates(), per_row: miner.per_row + apart, ..miner }
 }

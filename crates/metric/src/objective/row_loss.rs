@@ -3,6 +3,7 @@
 use parallax_kernels::Real;
 
 use super::evaluated::stats_of;
+use super::kinds::row_needs;
 use super::{ChannelStats, Evaluated};
 use crate::batch::{Batch, Frames, check_values};
 use crate::context::{Context, Scores, Teacher, unit_rows};
@@ -48,7 +49,7 @@ pub fn evaluate_loss_with<L: RowLoss, T: Real>(
 /// An upper bound on the bytes that an evaluation of any [`RowLoss`] allocates; see [`Objective::memory_bytes`](crate::Objective::memory_bytes).
 pub fn loss_memory_bytes<L: RowLoss>(loss: &L, miner: Option<&MinerConfig>, shape: &Shape) -> usize {
     let miner = miner.map_or(Extra::default(), MinerConfig::needs);
-    Extra { passes: L::PASSES, mates: loss.mates(), ..miner }.bytes(shape)
+    row_needs(loss, miner, shape).bytes(shape)
 }
 
 /// [`evaluate_loss`] in a context. With `turned`, a teacher's matrix is read the other way round.
@@ -187,5 +188,6 @@ fn scores<'a, T: Real>(
 }
 
 pub(crate) fn finite<T: Real>(what: &'static str, values: &[T]) -> Result<(), Error> {
-    if values.iter().all(|v| v.is_finite()) { Ok(()) } else { Err(Error::Overflow { what }) }
+    let bad = values.iter().map(|v| u64::from(!v.is_finite())).sum::<u64>();
+    if bad == 0 { Ok(()) } else { Err(Error::Overflow { what }) }
 }

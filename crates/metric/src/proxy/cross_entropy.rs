@@ -1,6 +1,6 @@
 //! The softmax over classes that most proxy losses share.
 
-use parallax_kernels::Real;
+use parallax_kernels::{Real, vector};
 
 use crate::loss::softmax::{log_sum_exp, softplus};
 use crate::row::{Row, Slopes};
@@ -21,7 +21,7 @@ pub(super) fn cross_entropy<T: Real>(
     let (value, pull) = softplus(negatives - z);
     let pull = slopes.element(0, value) * pull;
     slopes.positives[0] = -pull * dz;
-    slopes.negatives.iter_mut().for_each(|slope| *slope *= pull * scale);
+    vector::scale(slopes.negatives, pull * scale);
     pull
 }
 
@@ -52,7 +52,7 @@ pub(super) fn pooled_cross_entropy<T: Real>(
     let negatives = log_sum_exp(&pooled, scale, T::ZERO, false, &mut weights);
     let (value, pull) = softplus(negatives - z);
     let pull = slopes.element(0, value) * pull;
-    slopes.positives.iter_mut().for_each(|slope| *slope *= -pull * dz);
+    vector::scale(slopes.positives, -pull * dz);
     let mut from = 0;
     for (len, weight) in groups().zip(weights) {
         let factor = pull * scale * weight;

@@ -84,11 +84,55 @@ impl RowLoss for LengthRow {
     }
 }
 
+/// Declares a loss with a multiplied angle whose proxies have length 1, or keep their lengths.
+macro_rules! length_loss {
+    ($(#[$note:meta])* $loss:ident, $name:literal, unit_proxies $unit:literal) => {
+        $(#[$note])*
+        #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct $loss {
+            /// Factor m of the angle, a whole number from 1 to 64.
+            pub margin: usize,
+            /// Factor of the logits, greater than 0.
+            pub scale: f64,
+        }
+
+        impl Default for $loss {
+            fn default() -> Self {
+                $loss { margin: 4, scale: 1.0 }
+            }
+        }
+
+        impl $crate::proxy::ProxyLoss for $loss {
+            const NAME: &'static str = $name;
+            const NEEDS: $crate::proxy::Needs = $crate::proxy::Needs::Cosine;
+
+            fn check(&self) -> Result<(), $crate::Error> {
+                $crate::proxy::multiple_angle::check(Self::NAME, self.margin, self.scale)
+            }
+
+            fn evaluate<T: $crate::Real>(
+                &self,
+                parts: &$crate::Parts<'_>,
+                batch: &$crate::Batch<'_, T>,
+                proxies: &[T],
+                context: &$crate::Context<'_, T>,
+            ) -> Result<$crate::Evaluated<T>, $crate::Error> {
+                let shape = (self.margin, self.scale, $unit);
+                $crate::proxy::multiple_angle::evaluate(shape, parts, batch, proxies, context)
+            }
+
+            fn memory_bytes(&self, shape: &$crate::Shape) -> usize {
+                $crate::proxy::multiple_angle::memory_bytes(shape)
+            }
+        }
+    };
+}
+pub(super) use length_loss;
+
 /// Value and gradients of a loss with `margin` and `scale`; with `unit_proxies`, proxies are divided by their lengths.
 pub(super) fn evaluate<T: Real>(
-    margin: usize,
-    scale: f64,
-    unit_proxies: bool,
+    (margin, scale, unit_proxies): (usize, f64, bool),
     parts: &Parts<'_>,
     batch: &Batch<'_, T>,
     proxies: &[T],

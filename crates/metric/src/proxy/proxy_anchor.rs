@@ -1,6 +1,6 @@
 //! Proxies as anchors of the batch.
 
-use parallax_kernels::Real;
+use parallax_kernels::{Real, vector};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -48,11 +48,11 @@ impl RowLoss for ProxyAnchor {
         if !row.positives.is_empty() {
             let value = log_sum_exp(row.positives, -scale, margin, true, slopes.positives);
             let factor = -scale * slopes.element(0, value);
-            slopes.positives.iter_mut().for_each(|slope| *slope *= factor);
+            vector::scale(slopes.positives, factor);
         }
         let value = log_sum_exp(row.negatives, scale, -margin, true, slopes.negatives);
         let factor = scale * slopes.element(1, value);
-        slopes.negatives.iter_mut().for_each(|slope| *slope *= factor);
+        vector::scale(slopes.negatives, factor);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Neighbourhood component analysis against proxies.
 
-use parallax_kernels::Real;
+use parallax_kernels::{Real, vector};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -58,7 +58,7 @@ impl RowLoss for ProxyNca {
         let value = log_sum_exp(row.negatives, scale, T::ZERO, false, slopes.negatives) - scale * s;
         let weight = slopes.element(0, value);
         slopes.positives[0] = -weight * scale;
-        slopes.negatives.iter_mut().for_each(|slope| *slope *= weight * scale);
+        vector::scale(slopes.negatives, weight * scale);
     }
 }
 
