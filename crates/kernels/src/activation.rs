@@ -56,10 +56,8 @@ impl Activation {
     pub(crate) fn lanes_value<L: Lanes>(self, l: L, x: L::V) -> L::V {
         match self {
             Self::Gelu => {
-                let a = l.abs(x);
                 // x Φ(x) is max(x, 0) − |x| Φ(−|x|): the second term is small, and so is its error.
-                let (tail, _) = lanes::normal_tail(l, l.min(l.splat(20.0), a));
-                l.sub(l.max(l.splat(0.0), x), l.mul(l.min(l.splat(20.0), a), tail))
+                l.sub(l.max(l.splat(0.0), x), l.below(l.abs(x)))
             }
             Self::GeluTanh => {
                 let (u, _) = cubic(l, x);

@@ -14,6 +14,8 @@ mod avx512;
 mod math;
 mod portable;
 mod rows;
+#[cfg(target_arch = "x86_64")]
+mod segments;
 
 pub(crate) use math::{exp, logistic, normal_tail, tanh};
 pub(crate) use rows::{dot, largest, map, map2, total, update, update_total, update1, update2};
@@ -84,6 +86,13 @@ pub(crate) trait Lanes: Copy {
     fn round(self, a: Self::V) -> Self::V;
     /// `p · 2ⁿ` for whole n from −126 to 127.
     fn scale(self, p: Self::V, n: Self::V) -> Self::V;
+    /// a·Φ(−a) for a ≥ 0, with Φ the normal distribution function, to 1e-7; any number for NaN.
+    #[inline(always)]
+    fn below(self, a: Self::V) -> Self::V {
+        // Beyond 20 it is 0 long since, but an infinite factor would make it NaN.
+        let a = self.min(self.splat(20.0), a);
+        self.mul(a, normal_tail(self, a).0)
+    }
     /// Σ of the lanes, halves added to halves.
     fn sum(self, a: Self::V) -> f32;
     /// The largest lane.

@@ -1,6 +1,6 @@
 use std::arch::x86_64::*;
 
-use super::Lanes;
+use super::{Lanes, segments};
 
 /// 16 lanes in `zmm` registers.
 #[derive(Clone, Copy)]
@@ -161,6 +161,26 @@ impl Lanes for Avx512 {
     #[inline(always)]
     fn scale(self, p: __m512, n: __m512) -> __m512 {
         unsafe { _mm512_scalef_ps(p, n) }
+    }
+    #[inline(always)]
+    fn below(self, a: __m512) -> __m512 {
+        // Division and exponential would take three times as long as these five look-ups.
+        let look_up = |power: usize, at: __m512i| unsafe {
+            let table = segments::T[power].as_ptr();
+            _mm512_permutex2var_ps(_mm512_loadu_ps(table), at, _mm512_loadu_ps(table.add(16)))
+        };
+        // Adding 1.5·2²³ leaves the nearest whole number in the low bits.
+        let whole = self.splat(12_582_912.0);
+        let per_unit = self.splat(segments::PER_UNIT);
+        let a = self.min(a, self.splat(segments::LAST));
+        let shifted = self.fma(a, per_unit, whole);
+        let at = unsafe { _mm512_castps_si512(shifted) };
+        let r = unsafe { _mm512_fmsub_ps(a, per_unit, self.sub(shifted, whole)) };
+        let mut p = look_up(4, at);
+        p = self.fma(p, r, look_up(3, at));
+        p = self.fma(p, r, look_up(2, at));
+        p = self.fma(p, r, look_up(1, at));
+        self.fma(p, r, look_up(0, at))
     }
     #[inline(always)]
     fn sum(self, a: __m512) -> f32 {

@@ -4,7 +4,7 @@ use super::amx::{Kind, Tiles};
 use super::buffer::Scratch;
 use super::epilogue::{self, Apply, Finish, Place, Tile};
 use super::quantise::{self, Scales};
-use super::tile::{BLOCK, Operand, Side, TILE};
+use super::tile::{BLOCK, Operand, TILE};
 use crate::isa::Isa;
 use crate::lanes::{self, Body, Lanes};
 use std::ops::Range;
@@ -150,9 +150,9 @@ fn convert(weights: Weights<'_>, x: &[f32], height: usize, left: &mut [u8], row_
     // SAFETY: tiles imply the AVX-512 sets.
     unsafe {
         if kind == Kind::Split {
-            operand.pack::<true>(Side::Left, 0, left);
+            operand.pack_rows::<true>(left);
         } else {
-            operand.pack::<false>(Side::Left, 0, left);
+            operand.pack_rows::<false>(left);
         }
     }
 }

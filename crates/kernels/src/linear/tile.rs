@@ -69,7 +69,7 @@ impl<'a> Operand<'a> {
                     let ((a, a_low), (b, b_low)) = (parted::<SPLIT>(a), parted::<SPLIT>(b));
                     let join = |a: __m256i, b: __m256i| {
                         if self.deep {
-                            _mm512_inserti64x4::<1>(_mm512_castsi256_si512(a), b)
+                            joined(a, b)
                         } else {
                             let b = _mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(b));
                             _mm512_or_si512(_mm512_cvtepu16_epi32(a), b)
@@ -89,6 +89,47 @@ impl<'a> Operand<'a> {
                 write(&high, &mut to[half * TILE..][..TILE]);
                 if SPLIT {
                     write(&low, &mut to[(2 + half) * TILE..][..TILE]);
+                }
+            }
+        }
+    }
+
+    /// [`Self::pack`] of the first block as a left operand, row after row: what a product does with its input.
+    ///
+    /// # Safety
+    /// As [`Self::pack`].
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
+    pub(super) unsafe fn pack_rows<const SPLIT: bool>(&self, to: &mut [u8]) {
+        assert!(self.deep && self.count <= BLOCK);
+        let size = if SPLIT { 4 * TILE } else { 2 * TILE };
+        let steps = self.depth.div_ceil(32);
+        assert!(to.len() >= steps * size);
+        // Lines at a distance of whole steps share few places of the first-level cache: not too many at a time.
+        for first in (0..steps).step_by(16) {
+            let group = first..steps.min(first + 16);
+            for line in 0..self.count.next_multiple_of(16) {
+                let at = line / 16 * TILE + line % 16 * 64;
+                for step in group.clone() {
+                    let (a, b) = if line < self.count && (step + 1) * 32 <= self.depth {
+                        let from = &self.data[line * self.stride + step * 32..][..32];
+                        // SAFETY: the slice has 32 numbers.
+                        unsafe { (_mm512_loadu_ps(from.as_ptr()), _mm512_loadu_ps(from[16..].as_ptr())) }
+                    } else {
+                        (self.load(line, step * 32), self.load(line, step * 32 + 16))
+                    };
+                    // SAFETY: `to` has all steps, and the line lies inside the first two tiles of one (the last two
+                    // with `SPLIT`).
+                    unsafe {
+                        let to = to.as_mut_ptr().add(step * size + at);
+                        if SPLIT {
+                            let ((a, a_low), (b, b_low)) = (parted::<SPLIT>(a), parted::<SPLIT>(b));
+                            _mm512_storeu_si512(to.cast(), joined(a, b));
+                            _mm512_storeu_si512(to.add(2 * TILE).cast(), joined(a_low, b_low));
+                        } else {
+                            let both: __m512i = std::mem::transmute(_mm512_cvtne2ps_pbh(b, a));
+                            _mm512_storeu_si512(to.cast(), both);
+                        }
+                    }
                 }
             }
         }
@@ -125,6 +166,12 @@ fn parted<const SPLIT: bool>(v: __m512) -> (__m256i, __m256i) {
     let left = _mm512_maskz_sub_ps(finite, v, wide);
     // SAFETY: as above.
     (high, unsafe { std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(left)) })
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn joined(a: __m256i, b: __m256i) -> __m512i {
+    _mm512_inserti64x4::<1>(_mm512_castsi256_si512(a), b)
 }
 
 #[inline]
@@ -197,6 +244,36 @@ fn transpose(t: &mut [__m512i; 16]) {
 mod tests {
     use super::*;
     use crate::isa::{self, Isa};
+
+    #[test]
+    fn rows_are_packed_as_blocks_are() {
+        if isa::current() < Isa::Amx {
+            return;
+        }
+        for (count, depth) in [(32, 64), (32, 1100), (17, 45), (3, 1)] {
+            let data: Vec<f32> = (0..count * depth).map(|i| (i as f32 * 0.37).sin() * 100.0).collect();
+            let operand = Operand::deep(&data, count, depth);
+            let steps = depth.div_ceil(32);
+            let lines = count.div_ceil(16) * TILE;
+            let (mut rows, mut block) = (vec![0xffu8; steps * 4 * TILE], vec![0xffu8; steps * 4 * TILE]);
+            // SAFETY: tiles imply the AVX-512 sets.
+            unsafe {
+                operand.pack_rows::<true>(&mut rows);
+                operand.pack::<true>(Side::Left, 0, &mut block);
+            }
+            for half in 0..2 * steps {
+                assert_eq!(rows[half * 2 * TILE..][..lines], block[half * 2 * TILE..][..lines]);
+            }
+            // SAFETY: as above.
+            unsafe {
+                operand.pack_rows::<false>(&mut rows);
+                operand.pack::<false>(Side::Left, 0, &mut block);
+            }
+            for step in 0..steps {
+                assert_eq!(rows[step * 2 * TILE..][..lines], block[step * 2 * TILE..][..lines]);
+            }
+        }
+    }
 
     fn tile_number(tile: &[u8], line: usize, at: usize) -> f32 {
         let at = 64 * line + 2 * at;
