@@ -1,13 +1,15 @@
 //! Scans against the machine's limits: `cargo bench -p parallax-kernels --bench scan -- [rows] [dim] [queries] [k]`, by
-//! default 100000 384 1000 10, on one thread.
+//! default 100000 384 1000 10, on one thread. `FORM` picks one form.
 //!
-//! The limit of arithmetic is the rate of products on registers alone, measured in the same run; the limit of memory is
-//! reading the rows once, by the plainest loop. Each figure is the best of several turns.
+//! The limit of arithmetic is products on tile registers alone, without a load between them, measured in the same run; the
+//! limit of memory is reading the rows once, by the plainest loop. Times are processor time of the thread, the best of
+//! several turns: what else the machine does takes nothing from them but room in the caches.
 
 use std::hint::black_box;
 use std::time::Instant;
 
 use parallax_kernels::isa::{self, Isa};
+use parallax_kernels::scan::binary::nearest;
 use parallax_kernels::scan::{Candidates, Form, Hit, Metric, Queries, Scratch, Sink, Tile, centre};
 
 const ROWS: usize = 1024;
@@ -42,12 +44,66 @@ impl Sink for Best {
     }
 }
 
-/// Seconds that this thread has run: on a machine that does other things, what it had to wait for is not counted.
-fn clock(start: Instant) -> f64 {
-    std::fs::read_to_string("/proc/thread-self/schedstat")
-        .ok()
-        .and_then(|text| text.split(' ').next()?.parse::<f64>().ok())
-        .map_or_else(|| start.elapsed().as_secs_f64(), |nanoseconds| 1e-9 * nanoseconds)
+/// Seconds that this thread has run.
+#[cfg(unix)]
+fn clock(_: Instant) -> f64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the clock writes one `timespec`, which is valid for writing.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
+    time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9
+}
+
+#[cfg(not(unix))]
+fn clock(epoch: Instant) -> f64 {
+    epoch.elapsed().as_secs_f64()
+}
+
+/// Products a second, in multiplications and additions, of bf16 and of 8-bit integers on tile registers alone.
+#[cfg(target_arch = "x86_64")]
+fn peaks() -> Option<[f64; 2]> {
+    use std::arch::asm;
+    const STEPS: usize = 1_000_000;
+    if isa::current() != Isa::Amx {
+        return None;
+    }
+    let mut layout = [0u8; 64];
+    layout[0] = 1;
+    layout[16..32].chunks_mut(2).for_each(|columns| columns[0] = 64);
+    layout[48..56].fill(16);
+    macro_rules! products {
+        ($instruction:literal) => {
+            best(5, || {
+                // SAFETY: tiles may be used where the instruction set is AMX; the layout is valid, and only tile registers
+                // are touched after it.
+                unsafe {
+                    asm!(
+                        "ldtilecfg [{layout}]",
+                        "2:",
+                        concat!($instruction, " tmm0, tmm4, tmm6"),
+                        concat!($instruction, " tmm1, tmm4, tmm7"),
+                        concat!($instruction, " tmm2, tmm5, tmm6"),
+                        concat!($instruction, " tmm3, tmm5, tmm7"),
+                        "dec {steps}",
+                        "jnz 2b",
+                        "tilerelease",
+                        layout = in(reg) layout.as_ptr(),
+                        steps = inout(reg) STEPS => _,
+                        out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                        out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+                        options(nostack),
+                    );
+                }
+            })
+        };
+    }
+    // Sixteen rows by sixteen columns by 32 or 64 terms, four times a step.
+    let work = (4 * 16 * 16 * 2 * STEPS) as f64;
+    Some([32.0 * work / products!("tdpbf16ps"), 64.0 * work / products!("tdpbssd")])
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn peaks() -> Option<[f64; 2]> {
+    None
 }
 
 fn best(turns: usize, mut work: impl FnMut()) -> f64 {
@@ -59,6 +115,27 @@ fn best(turns: usize, mut work: impl FnMut()) -> f64 {
             clock(epoch) - start
         })
         .fold(f64::INFINITY, f64::min)
+}
+
+/// One bit a number.
+fn binary(count: usize, dim: usize, q: usize, k: usize) {
+    let words = dim.div_ceil(64);
+    let bits = |count: usize, salt: u64| -> Vec<u64> {
+        draw(2 * count * words, salt)
+            .chunks(2)
+            .map(|x| u64::from(x[0].to_bits()) << 32 | u64::from(x[1].to_bits() << 9 | x[0].to_bits() & 511))
+            .collect()
+    };
+    let (rows, queries) = (bits(count, 3), bits(q, 4));
+    let seconds = best(3, || {
+        black_box(nearest(&queries, &rows, words, k));
+    });
+    let read = (count * words * 8 * q) as f64;
+    println!(
+        "Binary, {q} queries: {:.2} ms, {:.1} GB/s of rows compared",
+        1e3 * seconds,
+        1e-9 * read / seconds
+    );
 }
 
 fn main() {
@@ -77,6 +154,15 @@ fn main() {
         );
     });
     println!("reading: {:.1} GB/s", 4e-9 * rows.len() as f64 / read);
+    let peaks = peaks();
+    if let Some([bf16, int8]) = peaks {
+        println!(
+            "products on tile registers alone: bf16 {:.0}, int8 {:.0} GFLOP/s",
+            bf16 * 1e-9,
+            int8 * 1e-9
+        );
+    }
+    binary(count, dim, q.min(100), k);
     let mu = centre(&rows, dim);
     let only = std::env::var("FORM").ok();
     for isa in isa::available() {
@@ -109,8 +195,21 @@ fn main() {
                 });
                 let work = 2e-9 * (count * dim * q) as f64;
                 let bytes = if form == Form::Single { 4 } else { form.bytes() };
+                // Rows in two parts take three products each.
+                let share = match (peaks, form) {
+                    (Some([bf16, _]), Form::Half) => {
+                        format!(", {:.0} % of the registers", 1e11 * work / seconds / bf16)
+                    }
+                    (Some([bf16, _]), Form::Split) => {
+                        format!(", {:.0} % of the registers", 3e11 * work / seconds / bf16)
+                    }
+                    (Some([_, int8]), Form::Int8) if isa == Isa::Amx => {
+                        format!(", {:.0} % of the registers", 1e11 * work / seconds / int8)
+                    }
+                    _ => String::new(),
+                };
                 println!(
-                    "{form:?} on {isa}, {q} queries: {:.2} ms, {:.0} GFLOP/s of the scan, {:.1} GB/s of rows, {:.1} hits a query",
+                    "{form:?} on {isa}, {q} queries: {:.2} ms, {:.0} GFLOP/s{share}, {:.1} GB/s of rows, {:.1} hits a query",
                     1e3 * seconds,
                     work / seconds,
                     1e-9 * (count * dim * bytes) as f64 / seconds,
