@@ -500,7 +500,7 @@ pub(crate) struct InspectWeights {
     /// Set a parameter of the loss, such as alpha=2.0; may be repeated.
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
-    /// Cosines of the anchor's other positives; 0.6 where they are not given.
+    /// Cosines of the anchor's other positives, or of its own proxy; 0.6 where they are not given.
     #[arg(long, value_name = "COSINE,...", value_delimiter = ',', allow_hyphen_values = true)]
     pub(crate) positives: Vec<f64>,
     /// Cosines of the anchor's other negatives; 0.4 and 0.2 where they are not given.
@@ -509,6 +509,9 @@ pub(crate) struct InspectWeights {
     /// Similarities to look at, evenly from -1 to 1.
     #[arg(long, value_name = "N", default_value_t = 21)]
     pub(crate) points: usize,
+    /// Write the curves as a picture (.svg) too.
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]

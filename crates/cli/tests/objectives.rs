@@ -523,13 +523,13 @@ fn what_cannot_be_fed_is_refused_by_name() {
     let loss =
         ["objective.loss=margin_mse", "data.split={ name = \"random\", validation = 0.0, test = 0.0 }"];
     std::fs::write(&broken, text.replacen(",2,3.5\n", ",2,good\n", 1)).unwrap();
-    refused(&broken, &loss, &["negative_score", "\"good\"", "line 2"]);
+    refused(&broken, &loss, &["negative_score", "\"good\"", "row 2"]);
     std::fs::write(&broken, text.replacen(",2,3.5\n", ",2,\n", 1)).unwrap();
-    refused(&broken, &loss, &["negative_score", "line 2"]);
+    refused(&broken, &loss, &["negative_score", "row 2"]);
     let uneven = folder.path().join("uneven.jsonl");
     let row = |negatives: &str| {
         format!("{{\"query\": \"a\", \"positive\": \"b\", \"negatives\": {negatives}, \"score\": [1, 2]}}\n")
     };
     std::fs::write(&uneven, row("[\"c\"]").repeat(9) + &row("[\"c\", \"d\"]")).unwrap();
-    refused(&uneven, &loss, &["line 10", "2 negatives"]);
+    refused(&uneven, &loss, &["row 10", "2 negatives"]);
 }

@@ -1,11 +1,14 @@
 //! The weight that a loss puts on a pair: General Pair Weighting made visible.
 
+use crate::batch::Batch;
+use crate::context::Context;
 use crate::dense::DenseLoss;
 use crate::distance::{DistanceConfig, Form};
 use crate::error::Error;
 use crate::loss::{LossConfig, Visitor};
-use crate::proxy::ProxyLoss;
-use crate::reducer::Range;
+use crate::parts::Parts;
+use crate::proxy::{ProxyLoss, evaluate_proxy_loss};
+use crate::reducer::{Range, ReducerConfig};
 use crate::row::{AnyLoss, MAX_CHANNELS, Row, RowLoss, Slopes, Stat, Tally};
 use crate::scored::ScoredLoss;
 use crate::triplets::Triplets;
@@ -29,8 +32,13 @@ pub struct PairWeight {
 /// one row. A loss whose weights depend on the rest of the row (multi-similarity, N-pair losses) shows that in how the curve
 /// moves with `positives` and `negatives`. Wang et al., CVPR 2019, section 3, with the sign of the pair's kind.
 ///
+/// Of a loss with proxies the pair is an embedding and a proxy: as a positive its own, beside proxies of other classes at
+/// `negatives`; as a negative one more class, beside its own proxy at the first of `positives`. Where a class has several
+/// proxies, all of them have that similarity, and the weight is theirs together.
+///
 /// # Errors
-/// Parameters outside their range, similarities outside [−1, 1], and losses that are not stated as rows.
+/// Parameters outside their range, similarities outside [−1, 1], losses of whole batches and of scores, and no similarity of
+/// the own proxy for a loss that has proxies.
 pub fn pair_weights(
     loss: &LossConfig,
     similarities: &[f64],
@@ -85,8 +93,18 @@ impl Visitor for Curve<'_> {
         Ok(self.similarities.iter().map(|&s| weight(s)).collect())
     }
 
-    fn proxy<L: ProxyLoss>(self, _loss: &L) -> Self::Out {
-        Err(Error::NoRow { loss: L::NAME })
+    fn proxy<L: ProxyLoss>(self, loss: &L) -> Self::Out {
+        let must = "given: the similarity of the anchor's own proxy";
+        let own = self.positives.first().copied();
+        let own = own.ok_or(Error::Parameter { component: L::NAME, field: "positives", value: 0.0, must })?;
+        let classes =
+            |more: Option<f64>| -> Vec<f64> { self.negatives.iter().copied().chain(more).collect() };
+        let weight = |&s: &f64| {
+            let positive = by_proxy(loss, s, &classes(None), 0)?;
+            let negative = by_proxy(loss, own, &classes(Some(s)), 1 + self.negatives.len())?;
+            Ok(PairWeight { similarity: s, positive: -positive, negative })
+        };
+        self.similarities.iter().map(weight).collect()
     }
 
     fn dense<L: DenseLoss>(self, _loss: &L) -> Self::Out {
@@ -96,6 +114,38 @@ impl Visitor for Curve<'_> {
     fn scored<L: ScoredLoss>(self, _loss: &L) -> Self::Out {
         Err(Error::NoRow { loss: L::NAME })
     }
+}
+
+/// The derivative of a loss by the similarities of one anchor to the proxies of class `class`, all of them moved together.
+///
+/// The anchor is a unit vector and so are the proxies, each with an axis of its own: a step along it changes the similarity
+/// to its proxy alone, so the gradient by the anchor holds every derivative apart.
+fn by_proxy<L: ProxyLoss>(loss: &L, own: f64, others: &[f64], class: usize) -> Result<f64, Error> {
+    // At ±1 nothing of the anchor's gradient is left to read the derivative from.
+    const NEAREST: f64 = 1.0 - 1e-9;
+    let per_class = loss.per_class();
+    let dim = 1 + (1 + others.len()) * per_class;
+    let mut proxies = Vec::with_capacity((dim - 1) * dim);
+    let mut across = Vec::with_capacity(dim - 1);
+    for (at, similarity) in std::iter::once(own).chain(others.iter().copied()).enumerate() {
+        let s = similarity.clamp(-NEAREST, NEAREST);
+        let side = (1.0 - s * s).sqrt();
+        for k in 0..per_class {
+            let mut proxy = vec![0.0; dim];
+            (proxy[0], proxy[1 + at * per_class + k]) = (s, side);
+            proxies.extend(proxy);
+            across.push(side);
+        }
+    }
+    let mut x = vec![0.0; dim];
+    x[0] = 1.0;
+    let (distance, reducer) = (loss.distance(), ReducerConfig::sum());
+    let parts = Parts { miner: None, distance: &distance, reducer: &reducer };
+    let batch = Batch { x: &x, dim, labels: &[0], refs: None };
+    let context = Context { proxies: Some(&proxies), ..Context::default() };
+    let gradient = evaluate_proxy_loss(loss, &parts, &batch, &context)?.grad;
+    let proxies = class * per_class..(class + 1) * per_class;
+    Ok(proxies.map(|at| gradient[1 + at] / across[at]).sum())
 }
 
 /// The derivatives of a row that is a batch by itself.

@@ -9,7 +9,7 @@ use parallax_random::Key;
 use crate::config::Data;
 use crate::dataset::Dataset;
 use crate::{Error, Model, Result};
-pub use weights::{WeightSettings, Weights, weights};
+pub use weights::{WeightSettings, Weights, weights, write_picture};
 
 /// How data are checked.
 #[derive(Clone, Copy, Default)]

@@ -15,6 +15,7 @@ mod curve;
 mod details;
 mod difference;
 mod grid;
+mod queries;
 
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -28,6 +29,7 @@ pub use curve::{Curve, sparkline};
 pub use details::{Details, RunFile, Setting};
 pub use difference::{Difference, MeasurePair, SettingPair};
 use grid::grid;
+pub(crate) use queries::{QUERIES, write_queries};
 
 /// The file in a run's folder that says why it ended, where it ended with an error and can go on.
 pub(crate) const ERROR: &str = "error.txt";

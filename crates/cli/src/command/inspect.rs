@@ -14,5 +14,8 @@ pub(crate) fn inspect(global: &Global, args: Inspect) -> anyhow::Result<()> {
         points: args.points,
     };
     let found = weights(&args.loss, &args.set, &settings)?;
+    if let Some(path) = &args.output {
+        parallax::inspect::write_picture(&found, path)?;
+    }
     output::result(global, &found, || found.to_string())
 }

@@ -17,6 +17,15 @@ fn the_weights_of_a_loss_are_shown() {
 }
 
 #[test]
+fn proxies_have_weights_and_curves_are_drawn() {
+    let folder = Folder::new();
+    let text = folder.run(&["inspect", "weights", "proxy_anchor", "-o", "weights.svg"]).ok();
+    assert!(text.starts_with("proxy_anchor: margin 0.1, alpha 32.0") && text.contains("a proxy"), "{text}");
+    let svg = std::fs::read_to_string(folder.path("weights.svg")).unwrap();
+    assert!(svg.starts_with("<svg ") && svg.matches("<polyline").count() == 2, "{svg}");
+}
+
+#[test]
 fn losses_without_pairs_are_refused() {
     Folder::new().refused(&["inspect", "weights", "cosent"]).names(&["cosent"]).hints("pair loss");
 }

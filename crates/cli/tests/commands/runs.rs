@@ -63,7 +63,10 @@ fn runs_are_listed_shown_and_compared() {
     assert_eq!(json["incomparable"].as_array().unwrap().len(), 0);
     for measure in json["measures"].as_array().unwrap() {
         let after = |run: &str| measure[run][1].as_f64().unwrap();
-        assert_eq!(measure["difference"].as_f64().unwrap(), after("b") - after("a"));
+        let difference = measure["difference"].as_f64().unwrap();
+        assert_eq!(difference, after("b") - after("a"));
+        let [low, high] = [0, 1].map(|at| measure["interval"][at].as_f64().unwrap());
+        assert!(low <= difference + 1e-6 && difference - 1e-6 <= high, "{measure}");
     }
     let text = folder.run(&["runs", "diff", "first", "second"]).ok();
     assert!(text.ends_with("both were measured on the same rows in the same way\n"), "{text}");

@@ -1,6 +1,9 @@
 //! What a loss does with a pair, by the pair's similarity.
 
+mod picture;
+
 use std::fmt;
+use std::path::Path;
 
 use parallax_metric::pair_weights;
 use serde::Serialize;
@@ -31,7 +34,9 @@ impl Default for WeightSettings {
 pub struct Weights {
     /// The loss with its settings.
     pub loss: serde_json::Value,
-    /// Cosine similarities of the anchor's other positives.
+    /// Whether the loss has proxies, so that a pair is an embedding and a proxy.
+    pub proxies: bool,
+    /// Cosine similarities of the anchor's other positives; of proxies that of its own.
     pub positives: Vec<f64>,
     /// Cosine similarities of the anchor's other negatives.
     pub negatives: Vec<f64>,
@@ -47,7 +52,7 @@ pub struct Weights {
 ///
 /// # Errors
 /// An unknown loss or setting, similarities outside [−1, 1], fewer than 2 points, and losses that are not stated as pairs
-/// of an anchor (proxies, whole batches, scores).
+/// of an anchor (whole batches, scores).
 pub fn weights<S: AsRef<str>>(loss: &str, sets: &[S], settings: &WeightSettings) -> Result<Weights> {
     let mut all = vec![format!("objective.loss.name={loss}")];
     all.extend(sets.iter().map(|set| format!("objective.loss.{}", set.as_ref())));
@@ -60,6 +65,7 @@ pub fn weights<S: AsRef<str>>(loss: &str, sets: &[S], settings: &WeightSettings)
     let similarity: Vec<f64> = (0..*points).map(|at| (2.0 * at as f64 - last) / last).collect();
     let found = pair_weights(&loss, &similarity, positives, negatives)?;
     Ok(Weights {
+        proxies: loss.wants().proxies.is_some(),
         loss: serde_json::to_value(&loss).map_err(|e| Error::setting(e.to_string()))?,
         positives: positives.clone(),
         negatives: negatives.clone(),
@@ -69,24 +75,55 @@ pub fn weights<S: AsRef<str>>(loss: &str, sets: &[S], settings: &WeightSettings)
     })
 }
 
+impl Weights {
+    /// The curves as a picture: an SVG file.
+    pub fn to_svg(&self) -> String {
+        picture::svg(self)
+    }
+
+    /// The loss and its settings: `contrastive: pos_margin 0.0, neg_margin 1.0`.
+    fn title(&self) -> String {
+        let name = self.loss["name"].as_str().unwrap_or_default();
+        let settings = self.loss.as_object().into_iter().flatten().filter(|(key, _)| *key != "name");
+        let settings: Vec<String> = settings.map(|(key, value)| format!("{key} {value}")).collect();
+        if settings.is_empty() { name.to_owned() } else { format!("{name}: {}", settings.join(", ")) }
+    }
+
+    /// What stands beside the pair.
+    fn beside(&self) -> String {
+        let list = |values: &[f64]| match values {
+            [] => "none".to_owned(),
+            values => values.iter().map(f64::to_string).collect::<Vec<_>>().join(", "),
+        };
+        let negatives = list(&self.negatives);
+        if self.proxies {
+            let own = list(&self.positives[..self.positives.len().min(1)]);
+            return format!(
+                "an embedding and a proxy: its own, beside others at {negatives}; or one more of another class, its own at {own}"
+            );
+        }
+        format!(
+            "one more pair of an anchor with positives at {} and negatives at {negatives}",
+            list(&self.positives)
+        )
+    }
+}
+
+/// Writes the picture of the curves: the file is there whole or not at all.
+///
+/// # Errors
+/// A file that cannot be written.
+pub fn write_picture(weights: &Weights, path: &Path) -> Result<()> {
+    let svg = weights.to_svg();
+    Ok(parallax_data::atomic_write(path, |file| std::io::Write::write_all(file, svg.as_bytes()))?)
+}
+
 /// Characters of the longest bar.
 const WIDTH: usize = 28;
 
 impl fmt::Display for Weights {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let list = |values: &[f64]| match values {
-            [] => "none".to_owned(),
-            values => values.iter().map(f64::to_string).collect::<Vec<_>>().join(", "),
-        };
-        let name = self.loss["name"].as_str().unwrap_or_default();
-        let settings = self.loss.as_object().into_iter().flatten().filter(|(key, _)| *key != "name");
-        let settings: Vec<String> = settings.map(|(key, value)| format!("{key} {value}")).collect();
-        writeln!(f, "{name}: {}", settings.join(", "))?;
-        let (positives, negatives) = (list(&self.positives), list(&self.negatives));
-        writeln!(
-            f,
-            "one more pair of an anchor with positives at {positives} and negatives at {negatives}\n"
-        )?;
+        writeln!(f, "{}\n{}\n", self.title(), self.beside())?;
         let most = self.positive.iter().chain(&self.negative).fold(0.0f64, |most, v| most.max(v.abs()));
         // A weight that works against the pair's kind is drawn with another mark.
         let bar = |value: f64| {
@@ -127,10 +164,59 @@ mod tests {
         assert!(message.contains("did you mean \"multi_similarity\"?"), "{message}");
         let message = weights("multi_similarity", &["alfa=1.0"], &settings).unwrap_err().to_string();
         assert!(message.contains("alpha"), "{message}");
-        let error = weights("proxy_anchor", &none, &settings).unwrap_err();
-        assert!(error.to_string().contains("proxy_anchor") && error.hint().is_some(), "{error}");
+        let error = weights("cosent", &none, &settings).unwrap_err();
+        assert!(error.to_string().contains("cosent") && error.hint().is_some(), "{error}");
+        let alone = WeightSettings { positives: Vec::new(), ..settings.clone() };
+        let message = weights("proxy_nca", &none, &alone).unwrap_err().to_string();
+        assert!(message.contains("own proxy"), "{message}");
         let far = WeightSettings { positives: vec![1.5], ..settings.clone() };
         assert!(weights("supcon", &none, &far).is_err());
         assert!(weights("supcon", &none, &WeightSettings { points: 1, ..settings }).is_err());
+    }
+
+    #[test]
+    fn a_softmax_over_proxies_weighs_by_its_probabilities() {
+        let none: [&str; 0] = [];
+        let settings = WeightSettings { points: 5, ..WeightSettings::default() };
+        let found = weights("normalized_softmax", &["temperature=0.5"], &settings).unwrap();
+        assert!(found.proxies);
+        for (at, &s) in found.similarity.iter().enumerate() {
+            let e = |s: f64| (s / 0.5).exp();
+            let others = e(0.4) + e(0.2);
+            // −∂/∂s of −log p is (1 − p) / T, and that of another class its probability over T.
+            let own = 2.0 * others / (e(s) + others);
+            let other = 2.0 * e(s) / (e(0.6) + others + e(s));
+            assert!((found.positive[at] - own).abs() < 1e-6, "{s}: {} {own}", found.positive[at]);
+            assert!((found.negative[at] - other).abs() < 1e-6, "{s}: {} {other}", found.negative[at]);
+        }
+        // Every loss with a row or with proxies has curves of finite numbers.
+        let losses = crate::catalogue::family("losses").unwrap().entries;
+        let shown =
+            losses.iter().filter_map(|loss| weights(&loss.name, &none, &settings).ok()).collect::<Vec<_>>();
+        assert!(shown.len() >= 30, "{}", shown.len());
+        for found in &shown {
+            let all = || found.positive.iter().chain(&found.negative);
+            assert!(all().all(|weight| weight.is_finite()), "{found:?}");
+            let alone = found.loss["name"] == "multiple_negatives_ranking";
+            assert!(all().any(|weight| *weight != 0.0) || alone, "{found:?}");
+        }
+        let without: Vec<&str> = losses
+            .iter()
+            .map(|loss| loss.name.as_str())
+            .filter(|name| !shown.iter().any(|found| found.loss["name"] == *name))
+            .collect();
+        let whole = ["n_pairs", "angular", "histogram", "vicreg", "dynamic_soft_margin"];
+        let scored = ["cosent", "angle", "cosine_mse", "margin_mse", "listwise_kl"];
+        assert!(without.iter().all(|name| whole.contains(name) || scored.contains(name)), "{without:?}");
+    }
+
+    #[test]
+    fn the_picture_holds_both_curves() {
+        let svg = weights("multi_similarity", &["alpha=3.0"], &WeightSettings::default()).unwrap().to_svg();
+        assert!(svg.starts_with("<svg ") && svg.trim_end().ends_with("</svg>"), "{svg}");
+        assert!(svg.contains("multi_similarity: alpha 3.0") && svg.contains("drawn together"), "{svg}");
+        let lines: Vec<&str> = svg.lines().filter(|line| line.contains("<polyline")).collect();
+        assert_eq!(lines.len(), 2);
+        assert!(lines.iter().all(|line| line.matches(',').count() == 21 && !line.contains("NaN")), "{svg}");
     }
 }

@@ -251,6 +251,7 @@ impl Ground<'_> {
             outcome.compare(&before.retrieval, &result.retrieval, |name, x, y| {
                 paired_bootstrap(x, y, config.evaluate.resamples, key.named("paired").named(name))
             })?;
+            runs::write_queries(folder, rows, &result.retrieval)?;
             after = Some(result);
         }
         outcome.advise();
@@ -312,7 +313,7 @@ impl Ground<'_> {
 
     /// Nothing worth keeping: leaves no trace of a run that never was. A folder with anything else in it stays.
     fn clear(&self) {
-        for name in ["config.toml", "metrics.jsonl", "report.html"] {
+        for name in ["config.toml", "metrics.jsonl", "report.html", runs::QUERIES] {
             let _ = fs::remove_file(self.folder.join(name));
         }
         let _ = parallax_train::tensorboard::remove(self.folder);

@@ -22,7 +22,7 @@ use crate::dataset::{Dataset, Reader};
 use crate::error::{Error, Result};
 use crate::evaluate::own_similarity;
 
-/// Texts embedded between two looks at whether to stop.
+/// Rows embedded between two looks at whether to stop; bounds the texts that are held at once.
 const CHUNK: usize = 4096;
 
 /// What the files of its embeddings are called in a run's folder.
@@ -104,33 +104,39 @@ impl<'a> Teacher<'a> {
         stop: &AtomicBool,
         on_event: &mut dyn FnMut(&Event),
     ) -> Result<()> {
-        let (mut places, mut texts) = (HashMap::new(), Vec::new());
-        for chunk in rows.chunks(CHUNK) {
-            let [anchors, positives, negatives] = self.texts(chunk)?;
-            for text in anchors.into_iter().chain(positives).chain(negatives) {
-                places.entry(text_hash(&text)).or_insert_with(|| {
-                    texts.push(text);
-                    texts.len() as u32 - 1
-                });
-            }
-        }
         let mut hash = Sha256::new();
         hash.update(&self.digest);
-        texts.iter().for_each(|text| hash.update(text_hash(text).to_le_bytes()));
+        hash.update(self.data.sha256()?);
+        rows.iter().for_each(|row| hash.update(row.to_le_bytes()));
         let path = folder.join(format!("{}{}{}", FILE.0, &hex(hash)[..16], FILE.1));
-        if !path.exists() {
-            let begun = Instant::now();
-            let mut file = NpyWriter::create(&path, self.encoder.dim())?;
-            for (at, chunk) in texts.chunks(CHUNK).enumerate() {
-                if stop.load(Ordering::Relaxed) {
-                    return Err(Error::Interrupted);
-                }
-                file.push_rows(&self.embed(chunk)?)?;
-                let (done, total) = (at * CHUNK + chunk.len(), texts.len());
-                let left = begun.elapsed().as_secs_f64() / done as f64 * (total - done) as f64;
-                let what = "texts embedded by the teacher".to_owned();
-                on_event(&Event::Progress { what, done: done as u64, total: total as u64, left });
+        let mut file = match path.exists() {
+            true => None,
+            false => Some(NpyWriter::create(&path, self.encoder.dim())?),
+        };
+        let begun = Instant::now();
+        let (mut places, mut done) = (HashMap::new(), 0);
+        for chunk in rows.chunks(CHUNK) {
+            if stop.load(Ordering::Relaxed) {
+                return Err(Error::Interrupted);
             }
+            let mut new = Vec::new();
+            let [anchors, positives, negatives] = self.texts(chunk)?;
+            for text in anchors.into_iter().chain(positives).chain(negatives) {
+                let next = places.len() as u32;
+                places.entry(text_hash(&text)).or_insert_with(|| {
+                    new.push(text);
+                    next
+                });
+            }
+            done += chunk.len();
+            if let Some(file) = &mut file {
+                file.push_rows(&self.embed(&new)?)?;
+                let left = begun.elapsed().as_secs_f64() / done as f64 * (rows.len() - done) as f64;
+                let what = "rows embedded by the teacher".to_owned();
+                on_event(&Event::Progress { what, done: done as u64, total: rows.len() as u64, left });
+            }
+        }
+        if let Some(file) = file {
             file.finish()?;
         }
         let vectors = Vectors::open(&path)?;
@@ -139,6 +145,10 @@ impl<'a> Teacher<'a> {
             vectors.rows(),
             vectors.dim()
         )));
+        if vectors.rows() != places.len() || vectors.dim() != self.encoder.dim() {
+            let what = format!("{} does not hold the embeddings of the training texts", path.display());
+            return Err(Error::setting_with(what, "remove it, and it is made again"));
+        }
         let _ = self.stored.set(Stored { vectors, rows: places });
         Ok(())
     }

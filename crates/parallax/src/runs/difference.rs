@@ -1,9 +1,11 @@
 use std::fmt;
 
+use parallax_eval::{METHOD, RESAMPLES, paired_bootstrap};
+use parallax_random::Key;
 use serde::Serialize;
 
 use super::details::flat;
-use super::{Run, grid, value};
+use super::{Run, grid, queries, value};
 use crate::run::Outcome;
 
 /// Two runs side by side.
@@ -43,6 +45,9 @@ pub struct MeasurePair {
     pub b: [Option<f64>; 2],
     /// After training, the second less the first; absent where they cannot be compared.
     pub difference: Option<f64>,
+    /// The 95 % interval of the difference by a paired bootstrap over the queries; absent where a run did not keep the values of its
+    /// queries.
+    pub interval: Option<[f64; 2]>,
 }
 
 impl Difference {
@@ -75,7 +80,10 @@ impl Difference {
                     .collect()
             }
         };
-        let measures = measures(a.outcome.as_ref(), b.outcome.as_ref(), incomparable.is_empty());
+        let mut measures = measures(a.outcome.as_ref(), b.outcome.as_ref(), incomparable.is_empty());
+        for pair in measures.iter_mut().filter(|pair| pair.difference.is_some()) {
+            pair.interval = interval(a, b, &pair.name);
+        }
         // Runs of one name in two places are told apart by where they are.
         let name = |run: &Run| match a.name == b.name {
             true => run.folder.display().to_string(),
@@ -83,6 +91,15 @@ impl Difference {
         };
         Difference { a: name(a), b: name(b), settings, incomparable, measures }
     }
+}
+
+/// How far a difference may be chance over the queries that both runs measured.
+fn interval(a: &Run, b: &Run, measure: &str) -> Option<[f64; 2]> {
+    let (ours, theirs) = (queries::values(a, measure)?, queries::values(b, measure)?);
+    // A key of its own, so that the answer does not depend on either run's seed.
+    let key = Key::new(0).named("difference").named(measure);
+    let found = paired_bootstrap(&ours, &theirs, RESAMPLES, key).ok()?;
+    Some([found.low, found.high])
 }
 
 /// Why two results were not measured on the same rows in the same way.
@@ -145,6 +162,7 @@ fn measures(a: Option<&Outcome>, b: Option<&Outcome>, comparable: bool) -> Vec<M
                 a: x.map_or([None; 2], |m| [m.before, m.after]),
                 b: y.map_or([None; 2], |m| [m.before, m.after]),
                 difference,
+                interval: None,
             }
         })
         .collect()
@@ -168,15 +186,24 @@ impl fmt::Display for Difference {
             for run in [&self.a, &self.b] {
                 rows[0].extend([format!("{run}: before"), "after".to_owned()]);
             }
-            rows[0].push("difference".to_owned());
+            rows[0].push("difference (95 % interval)".to_owned());
             for m in &self.measures {
                 let mut row = vec![format!("  {}", m.name)];
                 row.extend(m.a.into_iter().chain(m.b).map(value));
-                row.push(m.difference.map_or("not comparable".to_owned(), |d| format!("{d:+.4}")));
+                row.push(match (m.difference, m.interval) {
+                    (None, _) => "not comparable".to_owned(),
+                    (Some(d), None) => format!("{d:+.4}"),
+                    (Some(d), Some([low, high])) => format!("{d:+.4} ({low:+.4} to {high:+.4})"),
+                });
                 rows.push(row);
             }
             writeln!(f, "\n{}", grid(&rows, &[1, 2, 3, 4]))?;
             writeln!(f, "difference: after training, {} less {}", self.b, self.a)?;
+            if self.measures.iter().any(|m| m.interval.is_some()) {
+                writeln!(f, "intervals: {METHOD}, both runs' values of a query drawn together")?;
+            } else if self.measures.iter().any(|m| m.difference.is_some()) {
+                writeln!(f, "no intervals: the values of single queries are not there for both runs")?;
+            }
         }
         if self.incomparable.is_empty() {
             write!(f, "both were measured on the same rows in the same way")

@@ -163,3 +163,33 @@ fn runs_are_compared_only_on_the_same_rows() {
     assert!(difference.incomparable[0].contains("f has no results: it is failed"), "{difference}");
     assert_eq!(difference.measures[0].b, [None, None]);
 }
+
+#[test]
+fn differences_have_intervals_where_single_queries_were_kept() {
+    let root = tempfile::tempdir().unwrap();
+    let make = |name: &str, values: &[[f32; 2]]| {
+        let folder = root.path().join(name);
+        config(&folder, &[]);
+        let mean = values.iter().map(|v| f64::from(v[1])).sum::<f64>() / values.len() as f64;
+        let outcome = Outcome { queries: values.len(), ..outcome(mean, "r") };
+        results(&folder, &outcome, 5);
+        let mut file = parallax_data::NpyWriter::create(folder.join(super::QUERIES), 2).unwrap();
+        file.push_rows(values.as_flattened()).unwrap();
+        file.finish().unwrap();
+        Run::open(&folder)
+    };
+    let a = make("a", &[[0.0, 0.25], [1.0, 0.5], [0.0, 0.0], [1.0, 0.75]]);
+    // Every query gains a quarter: whichever are drawn, the mean does.
+    let b = make("b", &[[0.0, 0.5], [1.0, 0.75], [1.0, 0.25], [1.0, 1.0]]);
+    let found = Difference::of(&a, &b);
+    assert_eq!(found.measures[1].interval, Some([0.25, 0.25]));
+    assert!(found.to_string().contains("+0.2500 (+0.2500 to +0.2500)"), "{found}");
+    // One of four gains 1: the mean of four drawn gains between 0 and 3/4 in 95 of 100.
+    assert_eq!(found.measures[0].interval, Some([0.0, 0.75]));
+    let other = make("other", &[[0.0, 0.5]]);
+    assert_eq!(Difference::of(&a, &other).measures[1].interval, None);
+    fs::remove_file(b.folder.join(super::QUERIES)).unwrap();
+    let found = Difference::of(&a, &b);
+    assert!(found.measures[1].difference.is_some() && found.measures[1].interval.is_none());
+    assert!(found.to_string().contains("no intervals"), "{found}");
+}
