@@ -60,8 +60,9 @@ pub struct Training {
 /// Exact gradients of a batch of which only a chunk is held in memory at once.
 ///
 /// Every row is embedded twice: first for the loss, which sees the whole batch, then again for the backward pass of its
-/// chunk alone. The gradient is that of the whole batch, up to the order in which its terms are added, for about a third more
-/// time. Gao, Zhang, Han, Callan, *Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup*, RepL4NLP 2021.
+/// chunk alone. The gradient is that of the whole batch up to rounding, for the time of a second forward pass and more where
+/// chunks are small. Gao, Zhang, Han, Callan, *Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup*,
+/// RepL4NLP 2021.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct GradCache {

@@ -65,9 +65,10 @@ impl Way<'_> {
     /// Loss and gradients of one batch.
     ///
     /// The embeddings leave the graph, the objective answers with its gradient G by them, and G enters the graph once:
-    /// the derivative of Σ x·G is G exactly. In chunks every row is embedded twice, first for the objective, then again for
-    /// the backward pass of its chunk alone, so that the graph of one chunk is held at a time. Both passes are the same
-    /// computation to the last bit, because dropout depends on a row's place in the batch.
+    /// the derivative of Σ x·G is G exactly. In chunks every row is embedded twice: first for the objective and without a
+    /// graph, since the engine holds a graph until a backward pass goes over it; then again for the backward pass of its chunk
+    /// alone. Both passes drop the same units, because dropout depends on a row's place in the batch, and differ by rounding
+    /// alone.
     pub(crate) fn compute(
         &self,
         model: &SentenceEncoder,
@@ -81,8 +82,10 @@ impl Way<'_> {
         inputs.extend(examples.iter().flat_map(|e| e.negatives.iter().map(|(input, _)| input)));
         let (rows, dim) = (inputs.len(), model.dim());
         let chunk = self.chunk.map_or(rows, |chunk| chunk.min(rows));
-        let forward =
-            |range: Range<usize>| model.forward(&inputs[range.clone()], &self.pass.from_row(range.start));
+        let forward = |model: &SentenceEncoder, range: Range<usize>| {
+            model.forward(&inputs[range.clone()], &self.pass.from_row(range.start))
+        };
+        let frozen = (chunk < rows).then(|| model.frozen());
         // The graph of a batch that is not cut is kept from one pass to the other.
         let whole = Cell::new(None);
         let mut gradients = Gradients::new();
@@ -92,9 +95,9 @@ impl Way<'_> {
             dim,
             chunk,
             |range| {
-                let x = forward(range)?;
+                let x = forward(frozen.as_ref().unwrap_or(model), range)?;
                 let values = x.clone().without_autodiff().into_data();
-                whole.set((chunk == rows).then_some(x));
+                whole.set(frozen.is_none().then_some(x));
                 values.try_into_vec::<f32>().map_err(|e| Error::Setting(format!("{e:?}")))
             },
             |values| self.evaluate(learned, kept, batch, values, dim),
@@ -102,7 +105,7 @@ impl Way<'_> {
                 moved |= gradient.iter().any(|&g| g != 0.0);
                 let x = match whole.take() {
                     Some(x) => x,
-                    None => forward(range.clone())?,
+                    None => forward(model, range.clone())?,
                 };
                 let seed = TensorData::new(gradient.to_vec(), [range.len(), dim]);
                 let seed = Tensor::<2>::from_data(seed, &x.device());
