@@ -48,28 +48,21 @@ pub fn update(step: Step, parameters: &mut [Parameter<'_>]) {
     update_on(isa::current(), step, parameters);
 }
 
-/// Σ x² over all slices in f64: blocks of 32,768 values, added in order, the same for any number of threads.
-pub fn squared_norm(slices: &[&[f32]]) -> f64 {
-    let blocks: Vec<&[f32]> = slices.iter().flat_map(|x| x.chunks(BLOCK)).collect();
-    let mut sums = vec![0.0f64; blocks.len()];
-    struct Shared(*mut f64);
-    // SAFETY: each job writes its own element.
-    unsafe impl Sync for Shared {}
-    impl Shared {
-        /// # Safety
-        /// `at` is inside, and no other job's.
-        unsafe fn set(&self, at: usize, value: f64) {
-            // SAFETY: the caller's promise.
-            unsafe { *self.0.add(at) = value }
-        }
-    }
-    let shared = Shared(sums.as_mut_ptr());
+/// Σ x² of every slice in f64: blocks of 32,768 values, added in order, the same for any number of threads.
+pub fn squared_norms(slices: &[&[f32]]) -> Vec<f64> {
+    let blocks: Vec<(usize, &[f32])> =
+        slices.iter().enumerate().flat_map(|(at, x)| x.chunks(BLOCK).map(move |x| (at, x))).collect();
     let isa = isa::current();
-    share::jobs(blocks.len(), blocks.len() * BLOCK, |at| {
-        // SAFETY: `at` is below the number of blocks and given to one job.
-        unsafe { shared.set(at, lanes::run(isa, Squares(blocks[at]))) };
-    });
-    sums.iter().sum()
+    let sums =
+        share::collect(blocks.len(), blocks.len() * BLOCK, |at| lanes::run(isa, Squares(blocks[at].1)));
+    let mut norms = vec![0.0; slices.len()];
+    blocks.iter().zip(sums).for_each(|((at, _), sum)| norms[*at] += sum);
+    norms
+}
+
+/// Σ x² over all slices, slice by slice in order; see [`squared_norms`].
+pub fn squared_norm(slices: &[&[f32]]) -> f64 {
+    squared_norms(slices).iter().sum()
 }
 
 /// √(Σ x²) over all slices; see [`squared_norm`].

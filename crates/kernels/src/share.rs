@@ -1,7 +1,7 @@
 //! How work is shared between the threads of the current rayon pool.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// Below this many values an elementwise pass is done before another thread has woken.
 const TINY: usize = 1 << 14;
@@ -31,6 +31,13 @@ pub(crate) fn jobs(n: usize, cost: usize, job: impl Fn(usize) + Sync) {
         }
         work();
     });
+}
+
+/// What `job(i)` returns for every `i < n`; see [`jobs`].
+pub(crate) fn collect(n: usize, cost: usize, job: impl Fn(usize) -> f64 + Sync) -> Vec<f64> {
+    let results: Vec<AtomicU64> = (0..n).map(|_| AtomicU64::new(0)).collect();
+    jobs(n, cost, |i| results[i].store(job(i).to_bits(), Ordering::Relaxed));
+    results.into_iter().map(|bits| f64::from_bits(bits.into_inner())).collect()
 }
 
 /// Calls `job` for consecutive ranges of `n` rows of `width` values.
