@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rayon::prelude::*;
+use parallax_kernels::adamw;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -89,9 +89,6 @@ pub struct State {
     pub moments: BTreeMap<String, Moments>,
 }
 
-/// Values per unit of parallel work. Fixed, so that nothing depends on the number of threads.
-const BLOCK: usize = 1 << 15;
-
 impl AdamW {
     /// One update of one parameter; `t` counts steps from 1. `scale` multiplies the gradient (clipping).
     pub fn update(
@@ -108,35 +105,21 @@ impl AdamW {
             moments.first = vec![0.0; values.len()];
             moments.second = vec![0.0; values.len()];
         }
-        let [b1, b2] = self.betas;
-        let correction = (1.0 - b1.powf(t as f64), 1.0 - b2.powf(t as f64));
-        let keep = (1.0 - lr * weight_decay) as f32;
-        let step = (lr / correction.0) as f32;
-        let root = correction.1.sqrt() as f32;
-        let (b1, b2, c1, c2, eps) =
-            (b1 as f32, b2 as f32, (1.0 - b1) as f32, (1.0 - b2) as f32, self.eps as f32);
-        values
-            .par_chunks_mut(BLOCK)
-            .zip(gradient.par_chunks(BLOCK))
-            .zip(moments.first.par_chunks_mut(BLOCK).zip(moments.second.par_chunks_mut(BLOCK)))
-            .for_each(|((values, gradient), (first, second))| {
-                for (((value, g), m), v) in values.iter_mut().zip(gradient).zip(first).zip(second) {
-                    let g = g * scale;
-                    *m = b1 * *m + c1 * g;
-                    *v = b2 * *v + c2 * g * g;
-                    *value = *value * keep - step * *m / (v.sqrt() / root + eps);
-                }
-            });
+        let parameter = adamw::Parameter {
+            values,
+            gradient,
+            first: &mut moments.first,
+            second: &mut moments.second,
+            lr,
+            weight_decay,
+        };
+        adamw::update(adamw::Step { betas: self.betas, eps: self.eps, t, scale }, &mut [parameter]);
     }
 }
 
 /// Σ x² in f64, block by block in order: the same for any number of threads.
 pub fn squared_norm(values: &[f32]) -> f64 {
-    let blocks: Vec<f64> = values
-        .par_chunks(BLOCK)
-        .map(|block| block.iter().map(|&x| f64::from(x) * f64::from(x)).sum())
-        .collect();
-    blocks.iter().sum()
+    adamw::squared_norm(&[values])
 }
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
 //! Rates, and one optimiser step.
 
+use parallax_kernels::adamw;
 use parallax_nn::{SentenceEncoder, ops, parameters};
 
 use super::Trainer;
 use crate::learned::PROXIES;
-use crate::optimizer::{State, squared_norm};
+use crate::optimizer::State;
 use crate::step::Gradients;
 use crate::{Error, Result};
 
@@ -43,12 +44,13 @@ impl Trainer<'_> {
         check: bool,
     ) -> Result<Applied> {
         let mut failed = None;
-        let mut scale = 1.0;
-        let mut norm = 0.0;
-        if let Some(most) = self.config.clip_norm {
-            let norm = gradients.values().map(|gradient| squared_norm(gradient)).sum::<f64>().sqrt();
-            scale = (most / (norm + 1e-6)).min(1.0) as f32;
+        let slices: Vec<&[f32]> = gradients.values().map(Vec::as_slice).collect();
+        let squares = adamw::squared_norms(&slices);
+        if let Some((path, _)) = gradients.keys().zip(&squares).find(|(_, square)| !square.is_finite()) {
+            return Err(Error::NotFinite { step: step + 1, what: format!("the gradient of \"{path}\"") });
         }
+        let norm = squares.iter().sum::<f64>().sqrt();
+        let scale = self.config.clip_norm.map_or(1.0, |most| (most / (norm + 1e-6)).min(1.0) as f32);
         let adamw = self.config.optimizer.adamw();
         let mut still = Vec::new();
         model.update_network(|network| {
@@ -59,15 +61,6 @@ impl Trainer<'_> {
                     )));
                     return;
                 };
-                let square = squared_norm(&gradient);
-                if !square.is_finite() {
-                    failed.get_or_insert(Error::NotFinite {
-                        step: step + 1,
-                        what: format!("the gradient of \"{path}\""),
-                    });
-                    return;
-                }
-                norm += square;
                 let decay = self.group(path).and_then(|g| g.weight_decay).unwrap_or(adamw.weight_decay);
                 let moments = state.moments.entry(path.into()).or_default();
                 let before = check.then(|| values.to_vec());
@@ -78,7 +71,7 @@ impl Trainer<'_> {
                 }
             })
         });
-        failed.map_or(Ok(Applied { norm: norm.sqrt(), still }), Err)
+        failed.map_or(Ok(Applied { norm, still }), Err)
     }
 }
 
