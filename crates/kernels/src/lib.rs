@@ -6,6 +6,7 @@
 pub mod activation;
 pub mod adamw;
 pub mod attention;
+pub mod convolution;
 pub mod embedding;
 pub mod exact;
 pub mod gemm;

@@ -1,0 +1,108 @@
+use super::{Sizes, TILE};
+use std::ops::Range;
+
+/// The patches of the image under a tile of pixels of the output.
+pub(super) struct Patches<'a> {
+    sizes: &'a Sizes,
+    pixels: Range<usize>,
+}
+
+/// A run of pixels in one row of the output, of which some lie over the image.
+struct Run {
+    /// The first pixel, counted from the first of the tile.
+    at: usize,
+    /// The pixel of the channel under it.
+    from: usize,
+    /// How many.
+    count: usize,
+}
+
+impl<'a> Patches<'a> {
+    pub(super) fn new(sizes: &'a Sizes, tile: usize) -> Self {
+        Self { sizes, pixels: tile * TILE..sizes.pixels.min((tile + 1) * TILE) }
+    }
+
+    pub(super) fn first(&self) -> usize {
+        self.pixels.start
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.pixels.len()
+    }
+
+    /// One row for each channel and number of the filter, one column for each pixel: what is multiplied there.
+    pub(super) fn columns(&self, x: &[f32]) -> Vec<f32> {
+        let count = self.count();
+        let mut columns = vec![0.0; self.sizes.inputs * self.sizes.taps * count];
+        let step = self.sizes.all.stride[1];
+        for tap in 0..self.sizes.taps {
+            for Run { at, from, count: run } in self.runs(tap) {
+                for (c, x) in x.chunks_exact(self.sizes.image).enumerate() {
+                    let to = &mut columns[(c * self.sizes.taps + tap) * count + at..][..run];
+                    if step == 1 {
+                        to.copy_from_slice(&x[from..from + run]);
+                    } else {
+                        to.iter_mut().zip(x[from..].iter().step_by(step)).for_each(|(to, x)| *to = *x);
+                    }
+                }
+            }
+        }
+        columns
+    }
+
+    /// Adds each number of `columns` to the pixel that it was multiplied with.
+    pub(super) fn add_to(&self, columns: &[f32], dx: &mut [f32]) {
+        let (count, step) = (self.count(), self.sizes.all.stride[1]);
+        for tap in 0..self.sizes.taps {
+            for Run { at, from, count: run } in self.runs(tap) {
+                for (c, dx) in dx.chunks_exact_mut(self.sizes.image).enumerate() {
+                    let row = &columns[(c * self.sizes.taps + tap) * count + at..][..run];
+                    dx[from..].iter_mut().step_by(step).zip(row).for_each(|(dx, v)| *dx += v);
+                }
+            }
+        }
+    }
+
+    /// The runs of pixels under which number `tap` of a filter lies over the image.
+    fn runs(&self, tap: usize) -> impl Iterator<Item = Run> {
+        let Sizes { output: [_, width], all, .. } = *self.sizes;
+        let Range { start, end } = self.pixels;
+        (start / width..end.div_ceil(width)).filter_map(move |row| {
+            let [u, v] = [tap / all.kernel[1], tap % all.kernel[1]];
+            let source = over(row, u, all.stride[0], all.dilation[0], all.padding[0], all.size[0])?;
+            let columns = start.max(row * width) - row * width..end.min((row + 1) * width) - row * width;
+            let columns = covered(columns, v, [all.stride[1], all.dilation[1], all.padding[1], all.size[1]]);
+            (!columns.is_empty()).then(|| Run {
+                at: row * width + columns.start - start,
+                from: source * all.size[1] + columns.start * all.stride[1] + v * all.dilation[1]
+                    - all.padding[1],
+                count: columns.len(),
+            })
+        })
+    }
+}
+
+/// The line of the image under number `tap` of a filter at `place`.
+pub(super) fn over(
+    place: usize,
+    tap: usize,
+    stride: usize,
+    dilation: usize,
+    padding: usize,
+    size: usize,
+) -> Option<usize> {
+    (place * stride + tap * dilation).checked_sub(padding).filter(|&line| line < size)
+}
+
+/// Those of the places at which number `tap` of a filter lies over the image.
+pub(super) fn covered(
+    places: Range<usize>,
+    tap: usize,
+    [stride, dilation, padding, size]: [usize; 4],
+) -> Range<usize> {
+    let start = padding.saturating_sub(tap * dilation).div_ceil(stride);
+    // Place p lies over the image while p·stride + tap·dilation < size + padding.
+    let end = (size + padding).saturating_sub(tap * dilation).div_ceil(stride);
+    let start = places.start.max(start);
+    start..places.end.min(end).max(start)
+}
