@@ -348,6 +348,7 @@ impl Error {
                 "the folder must hold tokenizer.json, or the vocabulary of a BERT model"
             }
             Error::MissingCell { .. } => "fill the field, or remove the row",
+            Error::CellType { .. } => "mend the field, or remove the row",
             Error::Json { .. } => {
                 "mend that row; each row must be one object such as {\"text\": \"...\", \"label\": \"...\"}"
             }

@@ -103,7 +103,7 @@ pub fn negatives(row: &Row<'_>, columns: &[usize]) -> Result<Vec<String>> {
 /// 0 and a negative its margin below, which is the same to losses on margins and on softmax.
 ///
 /// # Errors
-/// [`Error::MissingCell`](crate::Error::MissingCell) for an empty cell; [`Error::CellType`](crate::Error::CellType) for anything
+/// [`Error::MissingCell`] for an empty cell; [`Error::CellType`] for anything
 /// that is not a finite number, and for another number of them.
 pub fn scores(row: &Row<'_>, columns: &[usize], negatives: usize) -> Result<Vec<f64>> {
     let mut numbers = Vec::with_capacity(1 + negatives);

@@ -3,7 +3,7 @@
 //! A library product packs its right side for every call, which costs as much as a third of a product over 128
 //! dimensions. Here the references are laid out once for all tiles ([`References`]), and the other two products read their
 //! sides as they lie. Where there are no AVX-512 instructions, and for `f64`, the products are those of
-//! [`gemm`](crate::gemm) and [`panel`](crate::panel). Each output is summed over the inner dimension in a fixed order, so
+//! [`gemm`] and [`panel`](crate::panel). Each output is summed over the inner dimension in a fixed order, so
 //! that neither the number of rows nor their place changes it.
 
 mod product;

@@ -16,7 +16,7 @@
 //! | [`convert`] | from one model folder to another |
 //! | [`index`] | vectors on disk, and search |
 //! | [`inspect`] | a look at data |
-//! | [`bench`] | how fast a model is on this machine |
+//! | [`bench`](mod@bench) | how fast a model is on this machine |
 //! | [`models`] | from a model's name to its folder |
 //! | [`mod@quickstart`] | all of it on a sample |
 //! | [`catalogue`] | what there is to choose from |

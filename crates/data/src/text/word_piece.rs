@@ -85,8 +85,7 @@ impl WordPiece {
         }
         let end = ids.len().saturating_add(limit);
         let mut word = Word::default();
-        let mut characters = text.char_indices();
-        while let Some((at, c)) = characters.next() {
+        for (at, c) in text.char_indices() {
             let rest = &text.as_bytes()[at..];
             if self.begins[usize::from(rest[0])] && self.added.iter().any(|token| rest.starts_with(token)) {
                 return None;

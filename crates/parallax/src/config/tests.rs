@@ -89,7 +89,7 @@ fn what_is_written_is_read_back() {
 fn unknown_keys_name_the_nearest() {
     let (message, hint) = refused("[train]\nepohcs = 3\n", NONE);
     assert_eq!(message, "unknown key \"train.epohcs\"; did you mean \"epochs\"?");
-    assert!(hint.starts_with("keys of train: epochs, max_steps"), "{hint}");
+    assert!(hint.starts_with("keys of train: epochs, precision"), "{hint}");
     let (message, _) = refused("[objective.loss]\nname = 'contrastive'\nneg_marign = 1.0\n", NONE);
     assert_eq!(message, "unknown key \"objective.loss.neg_marign\"; did you mean \"neg_margin\"?");
     let (message, hint) = refused("objective.distance = { name = 'cosine', x = 1 }", NONE);

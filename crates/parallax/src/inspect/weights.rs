@@ -205,7 +205,7 @@ mod tests {
             .map(|loss| loss.name.as_str())
             .filter(|name| !shown.iter().any(|found| found.loss["name"] == *name))
             .collect();
-        let whole = ["n_pairs", "angular", "histogram", "vicreg", "dynamic_soft_margin"];
+        let whole = ["manifold", "n_pairs", "angular", "histogram", "vicreg", "dynamic_soft_margin"];
         let scored = ["cosent", "angle", "cosine_mse", "margin_mse", "listwise_kl"];
         assert!(without.iter().all(|name| whole.contains(name) || scored.contains(name)), "{without:?}");
     }
