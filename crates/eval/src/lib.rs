@@ -23,6 +23,7 @@
 
 mod correlation;
 mod error;
+mod hierarchical;
 mod measure;
 mod ranking;
 mod retrieval;
@@ -32,6 +33,7 @@ mod stream;
 
 pub use correlation::{SCORED_PAIRS, pearson, ranks, scored_pairs, spearman};
 pub use error::Error;
+pub use hierarchical::{SeedInterval, hierarchical_bootstrap};
 pub use measure::{Cutoff, Measure};
 pub use ranking::{Ranking, TieGroup};
 pub use retrieval::{

@@ -46,7 +46,7 @@ pub struct Parameter {
 }
 
 /// Where each family stands in a run file.
-const FAMILIES: [(&str, &str); 13] = [
+const FAMILIES: [(&str, &str); 14] = [
     ("losses", "objective.loss"),
     ("miners", "objective.miner"),
     ("distances", "objective.distance"),
@@ -58,6 +58,7 @@ const FAMILIES: [(&str, &str); 13] = [
     ("optimizers", "train.optimizer"),
     ("schedules", "train.schedule"),
     ("splits", "data.split"),
+    ("searches", "tune.search"),
     ("poolings", "model.pooling"),
     ("measures", "evaluate.measures"),
 ];

@@ -38,6 +38,7 @@ use parallax_nn::Precision;
 use parallax_nn::head::Head;
 use parallax_nn::pooling::Mode;
 use parallax_train::Training;
+use parallax_tune::Tuning;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -75,6 +76,9 @@ pub struct RunConfig {
     pub train: Training,
     /// What is measured before and after.
     pub evaluate: Evaluate,
+    /// How `parallax tune` searches for settings; without a meaning for a run itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tune: Option<Tuning>,
     /// Where results go.
     pub output: Output,
 }

@@ -82,6 +82,9 @@ pub enum Error {
     /// From an index.
     #[error(transparent)]
     Search(#[from] parallax_search::Error),
+    /// From a search for settings.
+    #[error(transparent)]
+    Tuning(#[from] parallax_tune::Error),
     /// From the page of a run.
     #[error(transparent)]
     Report(#[from] parallax_report::Error),
@@ -140,6 +143,7 @@ impl Error {
             Error::Surgery(error) => error.hint(),
             Error::Linear(error) => error.hint(),
             Error::Search(error) => search(error),
+            Error::Tuning(error) => error.hint().map(str::to_owned),
             Error::Report(error) => error.hint().map(str::to_owned),
         }
     }

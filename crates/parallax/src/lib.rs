@@ -20,6 +20,7 @@
 //! | [`models`] | from a model's name to its folder |
 //! | [`mod@quickstart`] | all of it on a sample |
 //! | [`catalogue`] | what there is to choose from |
+//! | [`mod@tune`] | settings searched for by cross-validation, and what they gain |
 //! | [`runs`] | the runs on a disk: listed, shown, compared |
 //! | [`mod@parity`] | whether another program made the same vectors |
 //! | [`doctor`] | what the machine offers, and where models are looked for |
@@ -45,6 +46,7 @@ pub mod parity;
 pub mod quickstart;
 pub mod run;
 pub mod runs;
+pub mod tune;
 
 pub use config::RunConfig;
 pub use embed::{EmbedOptions, Embedded, embed};

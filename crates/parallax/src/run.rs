@@ -9,6 +9,7 @@ mod plan;
 mod rows;
 mod start;
 mod teacher;
+mod trial;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -29,6 +30,7 @@ pub use parallax_train::Event;
 pub(crate) use plan::seconds_per_row;
 pub use plan::{RunPlan, plan};
 pub(crate) use start::CORRELATIONS;
+pub use trial::{Trial, TrialOptions, TrialVectors, trial};
 
 /// How a run is started.
 #[derive(Clone, Debug, Default)]

@@ -5,8 +5,9 @@ use std::fs;
 use std::path::Path;
 
 /// The tier of a crate. `random` is the ground that all stand on.
-const TIERS: [(&str, usize); 16] = [
+const TIERS: [(&str, usize); 18] = [
     ("random", 0),
+    ("tune", 1),
     ("kernels", 1),
     ("data", 1),
     ("nn", 2),
@@ -20,8 +21,9 @@ const TIERS: [(&str, usize); 16] = [
     ("parallax", 7),
     ("lab", 8),
     ("server", 8),
-    ("cli", 9),
-    ("python", 9),
+    ("systems", 9),
+    ("cli", 10),
+    ("python", 10),
 ];
 
 fn name_of(package: &str) -> &str {

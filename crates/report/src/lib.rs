@@ -33,6 +33,7 @@ mod metrics;
 mod number;
 mod page;
 mod report;
+mod sheet;
 mod verdict;
 
 pub use error::Error;
@@ -42,4 +43,5 @@ pub use evidence::{
 };
 pub use number::{Cell, format_number};
 pub use report::{Chart, Fact, Figure, MeasureChange, Report, Series};
+pub use sheet::{IntervalLine, Part, Points, Section, Sheet, SheetVerdict, Table};
 pub use verdict::{Direction, Verdict};

@@ -9,6 +9,7 @@ mod markers;
 mod measures;
 mod queries;
 mod run;
+mod sheet;
 mod ticks;
 
 use crate::Report;
@@ -104,7 +105,7 @@ impl Report {
             }
         }
         run::run(&mut page, self);
-        document::close(&mut page);
+        document::close(&mut page, "metrics.json");
         page
     }
 }

@@ -1,7 +1,9 @@
 //! The way through a run, once everything is at hand: learn or fit, measure before and after, write down.
 
+use std::borrow::Cow;
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use parallax_data::sampler::{PerClassSampler, Rows, Sampler, ShuffledSampler};
@@ -57,9 +59,32 @@ impl Ground<'_> {
         planned: Option<RunPlan>,
         on_event: &mut dyn FnMut(&Event),
     ) -> Result<Done> {
+        let teacher = Teacher::load(self.config, self.data, on_event)?;
+        let stop = &options.stop;
+        let print = fingerprint(
+            self.config,
+            options.objective.as_deref(),
+            self.data.sha256()?,
+            &base,
+            teacher.as_ref().map(Teacher::digest),
+        )?;
+        self.with_trainer(teacher.as_ref(), 1.0, stop, print, on_event, |trainer, on_event| {
+            self.learn_with(trainer, teacher.as_ref(), base, start, options, planned, on_event)
+        })
+    }
+
+    /// Hands `act` a trainer for the training rows, for a share of the steps of the whole run.
+    pub(super) fn with_trainer<T>(
+        &self,
+        teacher: Option<&Teacher<'_>>,
+        share: f64,
+        stop: &AtomicBool,
+        fingerprint: String,
+        on_event: &mut dyn FnMut(&Event),
+        act: impl FnOnce(&mut Trainer<'_>, &mut dyn FnMut(&Event)) -> Result<T>,
+    ) -> Result<T> {
         let Ground { config, objective, data, parts, reader, key, folder, .. } = *self;
-        let teacher = Teacher::load(config, data, on_event)?;
-        let train_rows = TrainRows::new(data, reader, &parts.train, &objective.wants(), teacher.as_ref())?;
+        let train_rows = TrainRows::new(data, reader, &parts.train, &objective.wants(), teacher)?;
         let hashes: Vec<&[u64]> = train_rows.hashes().iter().map(Vec::as_slice).collect();
         let rows = Rows {
             n: parts.train.len(),
@@ -78,29 +103,44 @@ impl Ground<'_> {
                 batches.short_classes()
             )));
         }
+        let mut training = Cow::Borrowed(&config.train);
+        if share < 1.0 {
+            let all = training.epochs * batches.batches_per_epoch() as u64;
+            let most = training.max_steps.map_or(all, |most| most.min(all));
+            training.to_mut().max_steps = Some((share * most as f64).ceil() as u64);
+        }
         let validate = |model: &SentenceEncoder| -> parallax_train::Result<Measures> {
             let result = self.measured(model, &parts.validation, 0).map_err(into_training)?;
             Ok(result.retrieval.measures.into_iter().map(|m| (m.name, m.value)).collect())
         };
         let mut trainer = Trainer {
             objective,
-            config: &config.train,
+            config: &training,
             examples: &train_rows,
             batches: &batches,
             validate: (!parts.validation.is_empty()).then_some(&validate),
             validation_seconds: 0.0,
             key: key.named("train"),
-            stop: &options.stop,
+            stop,
             folder,
-            fingerprint: fingerprint(
-                config,
-                options.objective.as_deref(),
-                data.sha256()?,
-                &base,
-                teacher.as_ref().map(Teacher::digest),
-            )?,
+            fingerprint,
             tensorboard: config.output.tensorboard,
         };
+        act(&mut trainer, on_event)
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn learn_with(
+        &self,
+        trainer: &mut Trainer<'_>,
+        teacher: Option<&Teacher<'_>>,
+        base: SentenceEncoder,
+        start: SentenceEncoder,
+        options: &TrainOptions,
+        planned: Option<RunPlan>,
+        on_event: &mut dyn FnMut(&Event),
+    ) -> Result<Done> {
+        let Ground { parts, folder, .. } = *self;
         trainer.check()?;
         if let Some(planned) = planned {
             let mut planned = self.rehearse(planned, &base)?;
@@ -113,11 +153,11 @@ impl Ground<'_> {
             // From here on its weights would only stand beside the trained ones.
             drop(base);
             trainer.validation_seconds = measuring * parts.validation.len() as f64;
-            if let Some(teacher) = &teacher {
+            if let Some(teacher) = teacher {
                 teacher.prepare(&parts.train, folder, &options.stop, on_event)?;
             }
             let trained = trainer.run(start, options.resume, &mut |event| on_event(&event))?;
-            let training = TrainSummary::new(&trained, &trainer, peak_memory());
+            let training = TrainSummary::new(&trained, trainer, peak_memory());
             Ok(Made { model: trained.model, interrupted: trained.interrupted, training, adapter: None })
         });
         let checkpoint = folder.join("checkpoint");
@@ -299,7 +339,7 @@ impl Ground<'_> {
         if self.config.adapter.is_some() { "closed form".to_owned() } else { self.objective.name() }
     }
 
-    fn measured(&self, model: &SentenceEncoder, rows: &[u32], resamples: usize) -> Result<Measured> {
+    pub(super) fn measured(&self, model: &SentenceEncoder, rows: &[u32], resamples: usize) -> Result<Measured> {
         let Ground { config, data, reader, key, .. } = *self;
         let settings = RetrievalConfig {
             measures: config.evaluate.measures.clone(),

@@ -116,6 +116,7 @@ pub(super) fn fingerprint(
     let mut settings = config.clone();
     settings.name.clear();
     settings.output = Default::default();
+    settings.tune = None;
     hash.update(settings.to_toml()?);
     if let Some(own) = own {
         hash.update(format!("{own:?}"));

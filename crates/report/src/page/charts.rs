@@ -23,6 +23,13 @@ pub(super) fn any(charts: &[Chart]) -> bool {
     charts.iter().any(|chart| Frame::new(chart).is_some())
 }
 
+/// One chart by itself; nothing where it has no points. `number` tells it from the other charts of the page.
+pub(super) fn chart(page: &mut Page, chart: &Chart, number: usize) {
+    if let Some(frame) = Frame::new(chart) {
+        draw(page, chart, &frame, number);
+    }
+}
+
 pub(super) fn charts(page: &mut Page, charts: &[Chart]) {
     if !any(charts) {
         return;
