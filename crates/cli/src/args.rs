@@ -2,6 +2,7 @@
 
 mod bench;
 mod index;
+mod systems;
 
 use std::path::PathBuf;
 
@@ -10,6 +11,7 @@ use parallax::{Measure, Precision};
 
 pub(crate) use bench::{Bench, BenchEncode, BenchPart};
 pub(crate) use index::{Index, IndexBuild, Search};
+pub(crate) use systems::{Reproduce, Systems, Tune};
 
 /// The end of `parallax --help`, and of what `parallax` alone says.
 const AFTER_HELP: &str = "\
@@ -19,6 +21,7 @@ First steps:
   parallax data check data.csv                     what is odd about a table
   parallax train data.csv --dry-run                what a run would do and cost, without doing it
   parallax train data.csv                          adapt a model to your data, and measure what it gained
+  parallax tune run.toml --minutes 20              search for better settings, and measure what they gain
   parallax runs list                               the runs so far, with what they gained
   parallax embed MODEL texts.txt -o vectors.npy    vectors of texts
   parallax search INDEX \"a text\" -k 5              the nearest rows of an index (\"parallax index build\" makes one)
@@ -93,6 +96,11 @@ pub(crate) enum Command {
     /// Make another model of a model.
     #[command(subcommand)]
     Convert(Convert),
+    /// Search for settings by cross-validation over the training rows, and measure what the best of them gain.
+    Tune(Tune),
+    /// Published systems: what each claims, and whether it holds here.
+    #[command(subcommand)]
+    Systems(Systems),
     /// List, show and compare the runs of "train".
     #[command(subcommand)]
     Runs(Runs),

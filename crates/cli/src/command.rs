@@ -14,7 +14,9 @@ mod inspect;
 mod list;
 mod quickstart;
 mod runs;
+mod systems;
 mod train;
+mod tune;
 
 pub(crate) use bench::bench;
 pub(crate) use completions::completions;
@@ -30,7 +32,9 @@ pub(crate) use inspect::inspect;
 pub(crate) use list::list;
 pub(crate) use quickstart::quickstart;
 pub(crate) use runs::runs;
+pub(crate) use systems::systems;
 pub(crate) use train::train;
+pub(crate) use tune::tune;
 
 use std::path::Path;
 

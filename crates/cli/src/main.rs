@@ -69,6 +69,8 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let global = cli.global;
     match cli.command {
         Command::Train(args) => return command::train(&global, args),
+        Command::Tune(args) => return command::tune(&global, args),
+        Command::Systems(args) => return command::systems(&global, args),
         Command::Init(args) => command::init(&global, args)?,
         Command::Data(args) => command::data(&global, args)?,
         Command::Convert(args) => command::convert(&global, args)?,

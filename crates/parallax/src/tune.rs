@@ -23,7 +23,7 @@ pub use self::folds::Folds;
 use crate::config::RunConfig;
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
-use crate::run::{self, Event, TrialOptions, trial};
+use crate::run::{self, TrialOptions, trial};
 
 /// How a search is started.
 #[derive(Clone, Debug)]
@@ -362,6 +362,48 @@ impl<'a> Prepared<'a> {
         let key = Key::new(self.config.seed).named("gain");
         let change = hierarchical_bootstrap(&differences, true, RESAMPLES, key)?;
         Ok(Gain { before, after, change })
+    }
+}
+
+/// A key with what is searched of it, as typed: `key=low..high`, `key=low..high,log`, or `key=[a,b,c]` in TOML, where names need
+/// no quotes.
+///
+/// # Errors
+/// A text that is neither.
+pub fn dimension(text: &str) -> Result<(String, Dimension)> {
+    let refuse = || {
+        let hint = "write \"train.epochs=1..4\", \"train.optimizer.lr=1e-6..1e-3,log\" or \"objective.loss=[contrastive,supcon]\"";
+        Error::setting_with(format!("\"{text}\" says no values to search"), hint)
+    };
+    let (key, values) = text.split_once('=').ok_or_else(refuse)?;
+    let (key, values) = (key.trim().to_owned(), values.trim());
+    if values.starts_with('[') {
+        let quoted = || {
+            let names = values.trim_matches(['[', ']']).split(',').map(|name| format!("{:?}", name.trim()));
+            format!("[{}]", names.collect::<Vec<_>>().join(","))
+        };
+        let list = |text: &str| -> Option<Vec<Json>> {
+            let table: toml::Table = toml::from_str(&format!("x={text}")).ok()?;
+            serde_json::to_value(table.get("x")?).ok()?.as_array().cloned()
+        };
+        let values = list(values).or_else(|| list(&quoted())).ok_or_else(refuse)?;
+        return Ok((key, Dimension::Choices(values)));
+    }
+    let (range, log) = match values.strip_suffix(",log") {
+        Some(range) => (range, true),
+        None => (values, false),
+    };
+    let (low, high) = range.split_once("..").ok_or_else(refuse)?;
+    let number = |text: &str| -> Option<serde_json::Number> {
+        let text = text.trim();
+        match text.parse::<i64>() {
+            Ok(whole) => Some(whole.into()),
+            Err(_) => serde_json::Number::from_f64(text.parse().ok()?),
+        }
+    };
+    match (number(low), number(high)) {
+        (Some(low), Some(high)) => Ok((key, Dimension::Range(parallax_tune::Range { low, high, log }))),
+        _ => Err(refuse()),
     }
 }
 

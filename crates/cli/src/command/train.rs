@@ -1,29 +1,22 @@
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use parallax::run::{Event, TrainOptions};
 use parallax::{Precision, RunConfig};
 
-use crate::args::{Global, Train};
+use crate::args::{Columns, Global, Train};
 use crate::progress::Progress;
 use crate::{INTERRUPTED, interrupt, output};
 
 /// `parallax train`
 pub(crate) fn train(global: &Global, args: Train) -> anyhow::Result<ExitCode> {
     let mut progress = Progress::new(global.quiet);
-    let mut config = config(&args, &mut progress)?;
+    let mut config = config_of(&args.what, &args.columns, args.model.as_deref(), &args.set, &mut progress)?;
     if let Some(seed) = global.seed {
         config.seed = seed;
     }
     config.output.tensorboard |= args.tensorboard;
-    if let Some(precision) = global.precision {
-        if let Some(start) = &mut config.model {
-            start.precision = precision;
-        }
-        // 8 bits have no gradients: such a run is measured in them, and trained as it would be anyway.
-        if precision != Precision::Int8 {
-            config.train.precision = precision;
-        }
-    }
+    round(&mut config, global.precision);
     if args.dry_run {
         let options = TrainOptions { resume: args.resume, out: args.out, ..TrainOptions::default() };
         let mut progress = Progress::new(global.quiet);
@@ -38,27 +31,45 @@ pub(crate) fn train(global: &Global, args: Train) -> anyhow::Result<ExitCode> {
     Ok(if outcome.interrupted { ExitCode::from(INTERRUPTED) } else { ExitCode::SUCCESS })
 }
 
+/// Sets how products are rounded, where it was asked for.
+pub(crate) fn round(config: &mut RunConfig, precision: Option<Precision>) {
+    let Some(precision) = precision else { return };
+    if let Some(start) = &mut config.model {
+        start.precision = precision;
+    }
+    // 8 bits have no gradients: such a run is measured in them, and trained as it would be anyway.
+    if precision != Precision::Int8 {
+        config.train.precision = precision;
+    }
+}
+
 /// The run of a run file, or one made for data.
-fn config(args: &Train, progress: &mut Progress) -> anyhow::Result<RunConfig> {
+pub(crate) fn config_of(
+    what: &[PathBuf],
+    columns: &Columns,
+    model: Option<&str>,
+    set: &[String],
+    progress: &mut Progress,
+) -> anyhow::Result<RunConfig> {
     let is_run = |path: &std::path::PathBuf| path.extension().is_some_and(|e| e.eq_ignore_ascii_case("toml"));
-    if let [path] = &args.what[..]
+    if let [path] = what
         && is_run(path)
     {
         // Named columns and a named model are settings like any other.
-        let mut sets = args.columns.sets();
-        sets.extend(args.model.iter().map(|model| format!("model.path={model}")));
-        sets.extend(args.set.iter().cloned());
+        let mut sets = columns.sets();
+        sets.extend(model.iter().map(|model| format!("model.path={model}")));
+        sets.extend(set.iter().cloned());
         return Ok(RunConfig::load(path, &sets)?);
     }
-    if let Some(run) = args.what.iter().find(|path| is_run(path)) {
+    if let Some(run) = what.iter().find(|path| is_run(path)) {
         let what = format!("{} is a run file, and it stands beside other files", run.display());
         let hint = "give one run file, or data alone";
         return Err(parallax::Error::Setting { what, hint: Some(hint.into()) }.into());
     }
-    let data = args.columns.data(&args.set)?;
-    let inferred = parallax::config::infer(&args.what, data, args.model.as_deref())?;
+    let data = columns.data(set)?;
+    let inferred = parallax::config::infer(what, data, model)?;
     inferred.reasons.iter().for_each(|line| progress.line(line));
-    Ok(inferred.with_sets(&args.set)?.config)
+    Ok(inferred.with_sets(set)?.config)
 }
 
 pub(crate) fn show(progress: &mut Progress, event: &Event) {
@@ -81,7 +92,7 @@ pub(crate) fn show(progress: &mut Progress, event: &Event) {
     }
 }
 
-fn duration(seconds: f64) -> String {
+pub(crate) fn duration(seconds: f64) -> String {
     if !seconds.is_finite() {
         return "unknown".to_owned();
     }

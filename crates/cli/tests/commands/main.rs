@@ -16,7 +16,9 @@ mod newcomer;
 mod process;
 mod quickstart;
 mod runs;
+mod systems;
 mod tensorboard;
+mod tune;
 
 use std::fs;
 use std::io::Write;

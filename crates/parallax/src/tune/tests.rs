@@ -130,3 +130,24 @@ fn what_a_run_would_refuse_is_refused_before_the_first_trial() {
     let wrong = config(folder.path(), "[tune]\nmeasure = 'ndcg@3'\n");
     assert!(tune(&wrong, &options(folder.path()), &mut |_| ()).unwrap_err().to_string().contains("ndcg@3"));
 }
+
+#[test]
+fn what_is_searched_can_be_typed() {
+    let range = |text: &str| match dimension(text).unwrap() {
+        (key, Dimension::Range(range)) => (key, range.low.to_string(), range.high.to_string(), range.log),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(range("train.epochs=1..4"), ("train.epochs".into(), "1".into(), "4".into(), false));
+    let (_, low, high, log) = range("a.b = 1e-6 .. 1e-3,log");
+    assert_eq!((low.parse::<f64>().unwrap(), high.parse::<f64>().unwrap(), log), (1e-6, 1e-3, true));
+    let list = |text: &str| match dimension(text).unwrap().1 {
+        Dimension::Choices(values) => serde_json::to_string(&values).unwrap(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(list("x=[1, 2.5]"), "[1,2.5]");
+    assert_eq!(list("x=[contrastive, supcon]"), r#"["contrastive","supcon"]"#);
+    assert_eq!(list("x=[{ name = 'circle', m = 0.3 }, 'supcon']"), r#"[{"name":"circle","m":0.3},"supcon"]"#);
+    for wrong in ["x", "x=5", "x=1..", "x=a..b", "=1..2,", "x=[1"] {
+        assert!(dimension(wrong).is_err() || wrong == "=1..2,", "{wrong}");
+    }
+}
