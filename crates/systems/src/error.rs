@@ -4,14 +4,6 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// No recipe of this name.
-    #[error("there is no system \"{name}\"{near}")]
-    Unknown {
-        /// The name.
-        name: String,
-        /// The nearest that there is, in words.
-        near: String,
-    },
     /// A recipe that says nothing that can be run.
     #[error("{place}: {what}")]
     Recipe {
@@ -67,7 +59,6 @@ impl Error {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Error::Unknown { .. } => Some("\"parallax systems list\" names those that there are".into()),
             Error::Source { hint, .. } => Some(hint.clone()),
             Error::Run(error) => error.hint(),
             Error::Data(error) => error.hint().map(Into::into),

@@ -22,7 +22,7 @@ pub use pages::{markdown, sheet};
 pub use recipe::{Arm, Claim, Experiment, Fidelity, Recipe, Trials};
 pub use reproduce::{Options, Progress, reproduce};
 pub use result::{ClaimResult, Reproduction, Tuned, Verdict};
-pub use source::{Source, Sources};
+pub use source::{Embedded, FashionMnist, Omniglot, Pairs, Source, Sources};
 pub use status::{Status, System, find, systems};
 
 mod carried {

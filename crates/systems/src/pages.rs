@@ -46,14 +46,14 @@ pub(crate) fn report(recipe: &Recipe, result: &Reproduction, curves: &[Curves], 
         parts: vec![Part::Intervals(result.claims.iter().map(lines).collect())],
     }];
     for (at, claim) in result.claims.iter().enumerate() {
-        if !quick {
+        if let (Some(verdict), false) = (claim.verdict, quick) {
             verdicts.push(SheetVerdict {
-                good: match claim.verdict {
+                good: match verdict {
                     Verdict::Holds => Some(true),
                     Verdict::DoesNotHold => Some(false),
                     Verdict::Undecided => None,
                 },
-                sentence: format!("{}: {}.", claim.says, claim.verdict),
+                sentence: format!("{}: {verdict}.", claim.says),
                 from: format!(
                     "{} {:.4} against {:.4}: {:+.4} (95 % interval {:+.4} to {:+.4}), margin {:+.4}; {} seeds, {} queries, {}",
                     claim.measure,
@@ -182,7 +182,7 @@ pub fn markdown(system: &System) -> String {
             claim.difference.low,
             claim.difference.high,
             claim.margin,
-            claim.verdict,
+            claim.verdict.map_or_else(|| "-".to_owned(), |verdict| verdict.to_string()),
             claim.minutes
         );
     }

@@ -207,7 +207,7 @@ impl Work<'_, '_> {
             system_label: system.label.clone(),
             baseline: values(&arms[0]),
             system: values(&arms[1]),
-            verdict: Verdict::of(&difference, claim.margin),
+            verdict: (!self.options.quick).then(|| Verdict::of(&difference, claim.margin)),
             difference,
             margin: claim.margin,
             tuned,

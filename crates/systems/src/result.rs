@@ -48,8 +48,8 @@ pub struct ClaimResult {
     pub difference: SeedInterval,
     /// What it must lie above.
     pub margin: f64,
-    /// What follows.
-    pub verdict: Verdict,
+    /// What follows; nothing from a quick run.
+    pub verdict: Option<Verdict>,
     /// The settings that tuning chose, for the baseline and for the system.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tuned: Option<[Tuned; 2]>,
@@ -126,8 +126,9 @@ impl Reproduction {
             lines.push(format!("  {:<36} {:.4}", claim.baseline_label, mean(&claim.baseline)));
             lines.push(format!("  {:<36} {:.4}   {}", claim.system_label, mean(&claim.system), claim.measure));
             lines.push(format!(
-                "  difference {change:+.4} ({low:+.4} to {high:+.4}), margin {:+.4}, {seeds} seeds, {queries} queries: {}",
-                claim.margin, claim.verdict
+                "  difference {change:+.4} ({low:+.4} to {high:+.4}), margin {:+.4}, {seeds} seeds, {queries} queries{}",
+                claim.margin,
+                claim.verdict.map_or_else(String::new, |verdict| format!(": {verdict}"))
             ));
             for (name, baseline, system) in &claim.beside {
                 lines.push(format!("  {name}: {baseline:.4}, {system:.4}"));
@@ -136,9 +137,9 @@ impl Reproduction {
         lines.join("\n")
     }
 
-    /// The verdict on all claims.
+    /// The verdict on all claims; a claim without one is undecided.
     pub fn verdict(&self) -> Verdict {
-        Verdict::all(self.claims.iter().map(|claim| claim.verdict))
+        Verdict::all(self.claims.iter().map(|claim| claim.verdict.unwrap_or(Verdict::Undecided)))
     }
 }
 

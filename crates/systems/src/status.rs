@@ -81,15 +81,13 @@ fn system(slug: &str, text: &str) -> Result<System> {
 /// The system of this name.
 ///
 /// # Errors
-/// [`Error::Unknown`] with the nearest name.
+/// A name that none has, with the nearest that there is.
 pub fn find(name: &str) -> Result<System> {
     match carried::RECIPES.iter().find(|(slug, _)| *slug == name) {
         Some((slug, text)) => system(slug, text),
         None => {
             let names: Vec<&str> = carried::RECIPES.iter().map(|(slug, _)| *slug).collect();
-            let near = parallax::config::nearest(name, &names);
-            let near = near.map_or_else(String::new, |near| format!("; did you mean \"{near}\"?"));
-            Err(Error::Unknown { name: name.to_owned(), near })
+            Err(parallax::Error::unknown_name("system", name, &names).into())
         }
     }
 }
@@ -108,7 +106,7 @@ mod tests {
             if let Some(result) = &system.result {
                 assert_eq!(result.slug, system.recipe.slug);
                 for claim in &result.claims {
-                    assert_eq!(claim.verdict, Verdict::of(&claim.difference, claim.margin), "{}", claim.name);
+                    assert_eq!(claim.verdict, Some(Verdict::of(&claim.difference, claim.margin)), "{}", claim.name);
                 }
             }
         }

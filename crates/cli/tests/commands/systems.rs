@@ -17,7 +17,7 @@ beside = ["train"]
 quick.train.max_steps = 2
 tuning.trials = 3
 tuning.folds = 2
-tuning.search = "random"
+tuning.search = { name = "random" }
 [claims.common]
 data = { vectors = "x.npy", labels = "y.npy", split = { name = "class_disjoint", seen = 12, order = "alphabetical" } }
 train = { epochs = 6, batch_size = 32, sampler = { name = "per_class", per_class = 4 }, optimizer = { name = "adamw", lr = 1e-2 } }
@@ -66,7 +66,7 @@ fn systems_are_listed_and_shown() {
     for part in ["CVPR 2019", "miner = \"multi_similarity\"", "claim contrastive", "parallax systems reproduce"] {
         assert!(show.contains(part), "{part:?} is not in: {show}");
     }
-    folder.refused(&["systems", "show", "multi-similarty"]).names(&["did you mean \"multi-similarity\"?"]).hints("list");
+    folder.refused(&["systems", "show", "multi-similarty"]).names(&["did you mean \"multi-similarity\"?"]).hints("multi-similarity");
     folder.run(&["systems", "docs", "-o", "docs"]).ok();
     assert!(std::fs::read_to_string(folder.path("docs/multi-similarity.md")).unwrap().contains("## Claims"));
 }

@@ -151,3 +151,30 @@ fn what_is_searched_can_be_typed() {
         assert!(dimension(wrong).is_err() || wrong == "=1..2,", "{wrong}");
     }
 }
+
+#[test]
+fn a_trial_measures_what_a_run_measures_and_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = config(folder.path(), "");
+    config.train.optimizer = parallax_train::optimizer::Optimizer::Adamw(parallax_train::optimizer::AdamW { lr: 1e-3, ..Default::default() });
+    config.output.report = false;
+    let before: Vec<_> = fs::read_dir(folder.path()).unwrap().collect();
+    let options = TrialOptions { before: true, on_train: true, vectors: true, ..TrialOptions::default() };
+    let tried = trial(&config, &options, &mut |_| ()).unwrap();
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), before.len());
+    let out = folder.path().join("run");
+    let outcome =
+        run::train(config.clone(), run::TrainOptions { out: Some(out), ..Default::default() }, &mut |_| ()).unwrap();
+    for measure in &outcome.measures {
+        assert_eq!(Some(value(tried.before.as_ref().unwrap(), &measure.name).unwrap()), measure.before);
+        assert_eq!(Some(value(&tried.after, &measure.name).unwrap()), measure.after);
+    }
+    assert_eq!(tried.steps, outcome.training.steps);
+    assert_eq!(tried.losses.len(), tried.steps as usize);
+    let vectors = tried.vectors.unwrap();
+    assert_eq!(vectors.train.len(), vectors.train_labels.len() * vectors.dim);
+    // Half of the steps are half of them.
+    let half = trial(&config, &TrialOptions { share: 0.5, ..TrialOptions::default() }, &mut |_| ()).unwrap();
+    assert_eq!(half.steps, tried.steps.div_ceil(2));
+    assert!(trial(&config, &TrialOptions { share: 0.0, ..TrialOptions::default() }, &mut |_| ()).is_err());
+}

@@ -35,7 +35,10 @@ impl Omniglot {
             };
             let file = File::open(&path).map_err(Error::io(&path, "open"))?;
             let mut archive = ZipArchive::new(BufReader::new(file)).map_err(|e| refuse(e.to_string()))?;
-            let mut names: Vec<String> = archive.file_names().map(str::to_owned).collect();
+            let mut names = Vec::new();
+            for name in archive.file_names() {
+                names.push(name.map_err(|e| refuse(e.to_string()))?.into_owned());
+            }
             names.retain(|name| name.ends_with(".png"));
             names.sort_unstable();
             let (mut values, mut labels, mut last) = (Vec::new(), Vec::new(), None::<(PathBuf, i64)>);
