@@ -7,7 +7,9 @@ use std::{env, fs, io};
 fn main() -> io::Result<()> {
     let root = Path::new(&env::var("CARGO_MANIFEST_DIR").unwrap_or_default()).join("../../recipes");
     let mut text = String::new();
-    for (name, folder, ending) in [("RECIPES", root.clone(), "toml"), ("RESULTS", root.join("results"), "json")] {
+    for (name, folder, ending) in
+        [("RECIPES", root.clone(), "toml"), ("RESULTS", root.join("results"), "json")]
+    {
         println!("cargo::rerun-if-changed={}", folder.display());
         let mut files: Vec<PathBuf> = match fs::read_dir(&folder) {
             Ok(entries) => entries.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<_>>()?,

@@ -50,7 +50,8 @@ pub(crate) fn report(error: &anyhow::Error) {
         }
     }
     let source: &(dyn std::error::Error + 'static) = error.as_ref();
-    if let Some(hint) = parallax::hint(source) {
+    let own = || error.downcast_ref().and_then(parallax_systems::Error::hint);
+    if let Some(hint) = parallax::hint(source).or_else(own) {
         text.push_str(&format!("{} {hint}\n", style::hint()));
     }
     let _ = io::stderr().lock().write_all(text.as_bytes());

@@ -71,7 +71,8 @@ pub fn hierarchical_bootstrap(
             let n = first.len();
             let mut counts = vec![0u32; seeds];
             drawn.iter().for_each(|&seed| counts[seed] += 1);
-            let used: Vec<(usize, f64)> = (0..seeds).filter(|&s| counts[s] > 0).map(|s| (s, f64::from(counts[s]))).collect();
+            let used: Vec<(usize, f64)> =
+                (0..seeds).filter(|&s| counts[s] > 0).map(|s| (s, f64::from(counts[s]))).collect();
             let queries = key.named("queries");
             let total: f64 = (0..n as u64)
                 .map(|draw| {

@@ -13,8 +13,10 @@ use parallax_data::{Parts, atomic_write};
 use parallax_eval::{RESAMPLES, Retrieval, SeedInterval, hierarchical_bootstrap};
 use parallax_random::Key;
 use parallax_train::duration;
-pub use parallax_tune::{Dimension, Halving, Importance, Point, Resource, Search, Space, Tpe, Trial, Tuned, Tuning};
 use parallax_tune::{Ask, Journal};
+pub use parallax_tune::{
+    Dimension, Halving, Importance, Point, Resource, Search, Space, Tpe, Trial, Tuned, Tuning,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
@@ -120,7 +122,9 @@ pub fn tune(config: &RunConfig, options: &TuneOptions, on: &mut dyn FnMut(Progre
     let gain = match options.seeds {
         0 => None,
         _ if prepared.parts.test.is_empty() => {
-            on(Progress::Message("there are no test rows, so what the best settings gain is not measured".into()));
+            on(Progress::Message(
+                "there are no test rows, so what the best settings gain is not measured".into(),
+            ));
             None
         }
         seeds => Some(prepared.gain(&tuned.best().point, seeds, &options.stop, on)?),
@@ -166,7 +170,11 @@ fn open(folder: &Path, fingerprint: &str, options: &TuneOptions) -> Result<Journ
 ///
 /// # Errors
 /// As [`tune`].
-pub fn search(config: &RunConfig, stop: &Arc<AtomicBool>, on: &mut dyn FnMut(Progress)) -> Result<(RunConfig, Tuned)> {
+pub fn search(
+    config: &RunConfig,
+    stop: &Arc<AtomicBool>,
+    on: &mut dyn FnMut(Progress),
+) -> Result<(RunConfig, Tuned)> {
     let prepared = Prepared::new(config)?;
     let tuned = prepared.search(None, stop, on)?;
     Ok((prepared.with(&tuned.best().point, config.seed)?, tuned))
@@ -204,7 +212,10 @@ impl<'a> Prepared<'a> {
         let mut tuning = config.tune.clone().unwrap_or_default();
         if config.adapter.is_some() {
             let what = "a closed-form map is chosen by a cross-validation of its own";
-            return Err(Error::setting_with(what, "take out [adapter] to search for the settings of training"));
+            return Err(Error::setting_with(
+                what,
+                "take out [adapter] to search for the settings of training",
+            ));
         }
         if tuning.space.is_empty() {
             tuning.space = usual(config);
@@ -320,8 +331,16 @@ impl<'a> Prepared<'a> {
         };
         let halt = || stop.load(Ordering::Relaxed);
         let (space, seed) = (&self.space, self.config.seed);
-        let found =
-            parallax_tune::tune(&self.tuning, space, &self.defaults, seed, journal, &halt, &mut measure, &mut tell);
+        let found = parallax_tune::tune(
+            &self.tuning,
+            space,
+            &self.defaults,
+            seed,
+            journal,
+            &halt,
+            &mut measure,
+            &mut tell,
+        );
         found.map_err(|error| match error {
             parallax_tune::Error::Stopped => Error::Interrupted,
             parallax_tune::Error::Trial(error) => match error.downcast::<Error>() {
@@ -341,10 +360,13 @@ impl<'a> Prepared<'a> {
         on: &mut dyn FnMut(Progress),
     ) -> Result<Gain> {
         let (mut differences, mut before, mut after) = (Vec::new(), 0.0, 0.0);
-        let options = TrialOptions { parts: Some(self.parts.clone()), stop: stop.clone(), ..Default::default() };
+        let options =
+            TrialOptions { parts: Some(self.parts.clone()), stop: stop.clone(), ..Default::default() };
         for at in 0..seeds as u64 {
             let seed = self.config.seed.wrapping_add(at);
-            on(Progress::Message(format!("seed {seed}: the best settings and those as they stood, on the test rows")));
+            on(Progress::Message(format!(
+                "seed {seed}: the best settings and those as they stood, on the test rows"
+            )));
             let standing = trial(&self.with(&Point::new(), seed)?, &options, &mut |_| ())?.after;
             let tuned = match best.is_empty() {
                 true => standing.clone(),
@@ -462,7 +484,8 @@ impl TuneReport {
         );
         let _ = writeln!(text, "\nwhat mattered (share of the variance of the scores)");
         for importance in &self.tuned.importance {
-            let explained = importance.explained.map_or_else(|| "-".to_owned(), |share| format!("{share:.2}"));
+            let explained =
+                importance.explained.map_or_else(|| "-".to_owned(), |share| format!("{share:.2}"));
             let _ = writeln!(text, "  {explained:>4}  {}", importance.key);
         }
         if let Some(Gain { before, after, change }) = &self.gain {
@@ -479,12 +502,7 @@ impl TuneReport {
                 let _ = writeln!(text, "note: {} fell: keep the settings that you had", self.measure);
             }
         }
-        let _ = write!(
-            text,
-            "settings {}\npage     {}",
-            self.best_config.display(),
-            self.page.display()
-        );
+        let _ = write!(text, "settings {}\npage     {}", self.best_config.display(), self.page.display());
         text
     }
 }

@@ -39,7 +39,10 @@ pub struct Values {
 impl Values {
     pub(crate) fn of(retrieval: &Retrieval, measure: &str) -> Result<Values> {
         let queries = parallax::tune::column(retrieval, measure)?.to_vec();
-        let rows = retrieval.per_query.as_ref().map_or_else(Vec::new, |single| single.query.iter().map(|&q| q as u32).collect());
+        let rows = retrieval
+            .per_query
+            .as_ref()
+            .map_or_else(Vec::new, |single| single.query.iter().map(|&q| q as u32).collect());
         let value = queries.iter().sum::<f64>() / queries.len().max(1) as f64;
         Ok(Values { value, queries, rows })
     }
@@ -58,7 +61,13 @@ impl<'a> Bench<'a> {
     }
 
     /// The run of an arm, with what tuning found laid over it.
-    pub(crate) fn config(&self, claim: &Claim, arm: &Arm, over: &[&toml::Table], seed: u64) -> Result<RunConfig> {
+    pub(crate) fn config(
+        &self,
+        claim: &Claim,
+        arm: &Arm,
+        over: &[&toml::Table],
+        seed: u64,
+    ) -> Result<RunConfig> {
         let mut table = merged(&claim.common, &arm.run);
         for more in over {
             table = merged(&table, more);

@@ -88,20 +88,31 @@ pub(crate) fn report(recipe: &Recipe, result: &Reproduction, curves: &[Curves], 
             fact("minutes", format!("{:.1}", result.minutes)),
             fact("command", result.command.clone()),
             fact("version", result.version.clone()),
-            fact("recipe", format!("SHA-256 {}", &result.recipe_sha256[..result.recipe_sha256.len().min(16)])),
+            fact(
+                "recipe",
+                format!("SHA-256 {}", &result.recipe_sha256[..result.recipe_sha256.len().min(16)]),
+            ),
         ],
         file: "result.json".into(),
     }
 }
 
 fn section(claim: &ClaimResult, curves: Option<&Curves>) -> Section {
-    let head = vec!["seed".to_owned(), claim.baseline_label.clone(), claim.system_label.clone(), "difference".into()];
+    let head = vec![
+        "seed".to_owned(),
+        claim.baseline_label.clone(),
+        claim.system_label.clone(),
+        "difference".into(),
+    ];
     let rows = claim.baseline.iter().zip(&claim.system).enumerate();
-    let rows = rows.map(|(seed, (a, b))| vec![seed.to_string(), format!("{a:.4}"), format!("{b:.4}"), format!("{:+.4}", b - a)]);
+    let rows = rows.map(|(seed, (a, b))| {
+        vec![seed.to_string(), format!("{a:.4}"), format!("{b:.4}"), format!("{:+.4}", b - a)]
+    });
     let table = Table { caption: format!("{} for each seed", claim.measure), head, rows: rows.collect() };
     let mut parts = vec![Part::Table(table)];
     if !claim.beside.is_empty() {
-        let rows = claim.beside.iter().map(|(name, a, b)| vec![name.clone(), format!("{a:.4}"), format!("{b:.4}")]);
+        let rows =
+            claim.beside.iter().map(|(name, a, b)| vec![name.clone(), format!("{a:.4}"), format!("{b:.4}")]);
         let head = vec!["beside".into(), claim.baseline_label.clone(), claim.system_label.clone()];
         parts.push(Part::Table(Table { caption: String::new(), head, rows: rows.collect() }));
     }
@@ -142,13 +153,20 @@ fn section(claim: &ClaimResult, curves: Option<&Curves>) -> Section {
 pub fn markdown(system: &System) -> String {
     let System { recipe, result } = system;
     let mut text = format!("# {}\n\n", recipe.title);
-    let _ = writeln!(text, "<!-- Made by \"parallax systems docs\"; edit recipes/{}.toml instead. -->\n", recipe.slug);
+    let _ = writeln!(
+        text,
+        "<!-- Made by \"parallax systems docs\"; edit recipes/{}.toml instead. -->\n",
+        recipe.slug
+    );
     let _ = writeln!(text, "{}\n", recipe.paper);
     let _ = writeln!(text, "Status: **{}**.\n", system.status());
     let _ = writeln!(text, "{}\n", recipe.what.trim());
     let _ = writeln!(text, "```toml\n{}\n```\n", recipe.usage.trim());
     if recipe.fidelity == Fidelity::Reconstructed {
-        let _ = writeln!(text, "Largely our reading of the paper's abstract: where its claims hold it is called reconstructed.\n");
+        let _ = writeln!(
+            text,
+            "Largely our reading of the paper's abstract: where its claims hold it is called reconstructed.\n"
+        );
     }
     if !recipe.choices.is_empty() {
         let _ = writeln!(text, "## Choices\n");
@@ -159,7 +177,11 @@ pub fn markdown(system: &System) -> String {
     }
     let _ = writeln!(text, "## Claims\n");
     for claim in &recipe.claims {
-        let _ = writeln!(text, "- **{}** ({}, margin {:+}, {} seeds): {}", claim.name, claim.measure, claim.margin, claim.seeds, claim.says);
+        let _ = writeln!(
+            text,
+            "- **{}** ({}, margin {:+}, {} seeds): {}",
+            claim.name, claim.measure, claim.margin, claim.seeds, claim.says
+        );
     }
     let _ = writeln!(text, "\n```sh\nparallax systems reproduce {}\n```\n", recipe.slug);
     let Some(result) = result else { return text };
@@ -167,7 +189,10 @@ pub fn markdown(system: &System) -> String {
     if system.status() == Status::Stale {
         let _ = writeln!(text, "The recipe was changed after these results.\n");
     }
-    let _ = writeln!(text, "| claim | baseline | system | difference (95 % interval) | margin | verdict | minutes |");
+    let _ = writeln!(
+        text,
+        "| claim | baseline | system | difference (95 % interval) | margin | verdict | minutes |"
+    );
     let _ = writeln!(text, "|---|---|---|---|---|---|---|");
     for claim in &result.claims {
         let _ = writeln!(

@@ -232,10 +232,17 @@ mod tests {
     #[test]
     fn words_do_not_change_what_a_result_is_of_and_numbers_do() {
         let recipe = Recipe::parse("x", TEXT).unwrap();
-        let other = Recipe::parse("x", &TEXT.replace("better", "clearly better").replace("\"w\"", "\"v\"")).unwrap();
+        let other =
+            Recipe::parse("x", &TEXT.replace("better", "clearly better").replace("\"w\"", "\"v\"")).unwrap();
         assert_eq!(recipe.sha256(), other.sha256());
-        for (from, to) in [("0.0", "0.01"), ("epochs = 3", "epochs = 4"), ("map@r", "mrr"), ("seeds = 5", "seeds = 6")] {
-            assert_ne!(recipe.sha256(), Recipe::parse("x", &TEXT.replace(from, to)).unwrap().sha256(), "{to}");
+        for (from, to) in
+            [("0.0", "0.01"), ("epochs = 3", "epochs = 4"), ("map@r", "mrr"), ("seeds = 5", "seeds = 6")]
+        {
+            assert_ne!(
+                recipe.sha256(),
+                Recipe::parse("x", &TEXT.replace(from, to)).unwrap().sha256(),
+                "{to}"
+            );
         }
     }
 
@@ -249,7 +256,8 @@ mod tests {
 
     #[test]
     fn tables_are_laid_over_each_other_and_components_replaced() {
-        let under: Table = toml::from_str("a = 1\n[t]\nx = 1\ny = 2\n[loss]\nname = 'one'\nmargin = 3").unwrap();
+        let under: Table =
+            toml::from_str("a = 1\n[t]\nx = 1\ny = 2\n[loss]\nname = 'one'\nmargin = 3").unwrap();
         let over: Table = toml::from_str("[t]\nx = 5\n[loss]\nname = 'two'").unwrap();
         let all = merged(&under, &over);
         assert_eq!(all, toml::from_str::<Table>("a = 1\n[t]\nx = 5\ny = 2\n[loss]\nname = 'two'").unwrap());

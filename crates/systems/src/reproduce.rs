@@ -129,7 +129,8 @@ struct Work<'a, 'b> {
 impl Work<'_, '_> {
     fn step(&mut self, text: String) {
         self.done += 1;
-        let left = self.begun.elapsed().as_secs_f64() / self.done as f64 * (self.total - self.done.min(self.total)) as f64;
+        let left = self.begun.elapsed().as_secs_f64() / self.done as f64
+            * (self.total - self.done.min(self.total)) as f64;
         (self.on)(Progress::Step { done: self.done, total: self.total, text, left });
     }
 
@@ -153,7 +154,9 @@ impl Work<'_, '_> {
         let mut arms: [Vec<Measured>; 2] = [Vec::new(), Vec::new()];
         let mut curves = Curves::new();
         for &seed in &seeds {
-            let config = |work: &Self, arm: &Arm, at: usize| work.bench.config(claim, arm, &[&chosen[at], &quick], seed);
+            let config = |work: &Self, arm: &Arm, at: usize| {
+                work.bench.config(claim, arm, &[&chosen[at], &quick], seed)
+            };
             match claim.experiment {
                 Experiment::Trained => {
                     let run = config(self, system, 1)?;
@@ -184,7 +187,9 @@ impl Work<'_, '_> {
         let differences: Vec<Vec<f64>> = arms[0]
             .iter()
             .zip(&arms[1])
-            .map(|(a, b)| a.values.queries.iter().zip(&b.values.queries).map(|(a, b)| better * (b - a)).collect())
+            .map(|(a, b)| {
+                a.values.queries.iter().zip(&b.values.queries).map(|(a, b)| better * (b - a)).collect()
+            })
             .collect();
         let key = Key::new(0).named("reproduce").named(&claim.name);
         let difference = hierarchical_bootstrap(&differences, shared, RESAMPLES, key)?;

@@ -124,7 +124,12 @@ impl Reproduction {
             let SeedInterval { mean: change, low, high, seeds, queries, .. } = claim.difference;
             lines.push(format!("{}: {}", claim.name, claim.says));
             lines.push(format!("  {:<36} {:.4}", claim.baseline_label, mean(&claim.baseline)));
-            lines.push(format!("  {:<36} {:.4}   {}", claim.system_label, mean(&claim.system), claim.measure));
+            lines.push(format!(
+                "  {:<36} {:.4}   {}",
+                claim.system_label,
+                mean(&claim.system),
+                claim.measure
+            ));
             lines.push(format!(
                 "  difference {change:+.4} ({low:+.4} to {high:+.4}), margin {:+.4}, {seeds} seeds, {queries} queries{}",
                 claim.margin,
@@ -157,6 +162,9 @@ mod tests {
         assert_eq!(Verdict::of(&interval(0.01, 0.02), 0.01), Verdict::Undecided);
         assert_eq!(Verdict::of(&interval(-0.02, 0.009), 0.01), Verdict::DoesNotHold);
         assert_eq!(Verdict::all([Verdict::Holds, Verdict::Undecided]), Verdict::Undecided);
-        assert_eq!(Verdict::all([Verdict::Undecided, Verdict::DoesNotHold, Verdict::Holds]), Verdict::DoesNotHold);
+        assert_eq!(
+            Verdict::all([Verdict::Undecided, Verdict::DoesNotHold, Verdict::Holds]),
+            Verdict::DoesNotHold
+        );
     }
 }

@@ -77,7 +77,10 @@ impl Sources {
             toml::Value::String(text) => {
                 if let Some((name, rest)) = text.strip_prefix('{').and_then(|text| text.split_once('}')) {
                     let Some(folder) = self.folders.get(name) else {
-                        return Err(Error::recipe("sources", format!("there is no source \"{name}\" for {text}")));
+                        return Err(Error::recipe(
+                            "sources",
+                            format!("there is no source \"{name}\" for {text}"),
+                        ));
                     };
                     *text = format!("{}{rest}", folder.display());
                 }

@@ -106,12 +106,20 @@ mod tests {
             if let Some(result) = &system.result {
                 assert_eq!(result.slug, system.recipe.slug);
                 for claim in &result.claims {
-                    assert_eq!(claim.verdict, Some(Verdict::of(&claim.difference, claim.margin)), "{}", claim.name);
+                    assert_eq!(
+                        claim.verdict,
+                        Some(Verdict::of(&claim.difference, claim.margin)),
+                        "{}",
+                        claim.name
+                    );
                 }
             }
         }
         for (slug, _) in carried::RESULTS {
-            assert!(all.iter().any(|system| system.recipe.slug == *slug), "a result without a recipe: {slug}");
+            assert!(
+                all.iter().any(|system| system.recipe.slug == *slug),
+                "a result without a recipe: {slug}"
+            );
         }
         assert!(find("no-such-system").unwrap_err().hint().is_some());
     }

@@ -33,7 +33,8 @@ const GROUPS: usize = 4;
 
 /// How much each key mattered, the most important first. Trials without a score do not count.
 pub fn importance(space: &Space, trials: &[(&Point, f64)]) -> Vec<Importance> {
-    let mut all: Vec<Importance> = space.0.iter().map(|(key, dimension)| one(key, dimension, trials)).collect();
+    let mut all: Vec<Importance> =
+        space.0.iter().map(|(key, dimension)| one(key, dimension, trials)).collect();
     let size = |importance: &Importance| importance.explained.unwrap_or(-1.0);
     all.sort_by(|a, b| size(b).total_cmp(&size(a)).then_with(|| a.key.cmp(&b.key)));
     all
@@ -73,8 +74,7 @@ fn one(key: &str, dimension: &Dimension, trials: &[(&Point, f64)]) -> Importance
     let explained = (k > 1.0 && n > k).then(|| {
         let all = mean(&placed);
         let total: f64 = placed.iter().map(|p| (p.2 - all).powi(2)).sum();
-        let within: f64 =
-            groups.iter().map(|g| g.iter().map(|p| (p.2 - mean(g)).powi(2)).sum::<f64>()).sum();
+        let within: f64 = groups.iter().map(|g| g.iter().map(|p| (p.2 - mean(g)).powi(2)).sum::<f64>()).sum();
         let between = total - within - (k - 1.0) * within / (n - k);
         if total > 0.0 { (between / total).max(0.0) } else { 0.0 }
     });

@@ -59,7 +59,8 @@ impl Journal {
             if read == 0 || !text.ends_with('\n') {
                 break;
             }
-            let bad = |e: serde_json::Error| Error::Journal { path: path.to_owned(), line, what: e.to_string() };
+            let bad =
+                |e: serde_json::Error| Error::Journal { path: path.to_owned(), line, what: e.to_string() };
             if line == 1 {
                 let head: Head = serde_json::from_str(&text).map_err(bad)?;
                 if head.fingerprint != fingerprint {
@@ -90,7 +91,13 @@ impl Journal {
         self.known.is_empty()
     }
 
-    pub(crate) fn find(&self, trial: usize, point: &Point, fold: usize, share: f64) -> Result<Option<&Line>, Error> {
+    pub(crate) fn find(
+        &self,
+        trial: usize,
+        point: &Point,
+        fold: usize,
+        share: f64,
+    ) -> Result<Option<&Line>, Error> {
         match self.known.get(&(trial, fold, share.to_bits())) {
             // The same settings draw the same points: anything else is a journal of a changed program.
             Some(line) if line.point != *point => Err(Error::OtherSearch { path: self.path.clone() }),

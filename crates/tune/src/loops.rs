@@ -250,7 +250,14 @@ impl Course<'_> {
 
     fn begin(&mut self, point: Point) {
         let number = self.trials.len();
-        self.trials.push(Trial { number, point, scores: Vec::new(), mean: None, complete: false, seconds: 0.0 });
+        self.trials.push(Trial {
+            number,
+            point,
+            scores: Vec::new(),
+            mean: None,
+            complete: false,
+            seconds: 0.0,
+        });
     }
 
     /// Measures trial `k` on the first `folds` folds with a share of the steps, where that is not done yet.
@@ -345,10 +352,13 @@ fn promising(
         for trial in trials {
             let value = trial.point.get(name).or_else(|| defaults.get(name));
             // A value outside the space, such as a default, says nothing about places in it.
-            let place = value.and_then(|value| dimension.unit(value)).map_or(f64::NAN, |unit| match dimension.choices() {
-                Some(_) => (unit * scale).floor(),
-                None => unit,
-            });
+            let place =
+                value.and_then(|value| dimension.unit(value)).map_or(f64::NAN, |unit| {
+                    match dimension.choices() {
+                        Some(_) => (unit * scale).floor(),
+                        None => unit,
+                    }
+                });
             let loss = trial.mean.map_or(f64::INFINITY, |mean| -mean);
             optimizer.tell(place, loss).map_err(|e| refuse(&e))?;
         }
@@ -516,8 +526,7 @@ mod tests {
     #[test]
     fn time_ends_a_search_after_the_settings_as_they_stand() {
         for search in searches() {
-            let tuning =
-                Tuning { search, trials: 1000, folds: 2, minutes: Some(1e-9), ..Tuning::default() };
+            let tuning = Tuning { search, trials: 1000, folds: 2, minutes: Some(1e-9), ..Tuning::default() };
             let (tuned, calls) = run(&tuning, None, usize::MAX - 1);
             assert_eq!((tuned.unwrap().best, calls), (0, 2));
         }

@@ -196,7 +196,9 @@ mod tests {
     #[test]
     fn a_value_has_its_place() {
         let space = space(r#"{ "x": { "low": 1, "high": 4 }, "y": [1, 2.5, { "name": "z" }] }"#);
-        for (key, value) in [("x", Value::from(3)), ("y", Value::from(2.5)), ("y", serde_json::json!({"name": "z"}))] {
+        for (key, value) in
+            [("x", Value::from(3)), ("y", Value::from(2.5)), ("y", serde_json::json!({"name": "z"}))]
+        {
             let dimension = &space.0[key];
             assert_eq!(dimension.at(dimension.unit(&value).unwrap()), value);
         }

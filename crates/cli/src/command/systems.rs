@@ -3,7 +3,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use parallax_systems::{Options, Progress as Told, Recipe, System, find, markdown, reproduce, systems as all};
+use parallax_systems::{
+    Options, Progress as Told, Recipe, System, find, markdown, reproduce, systems as all,
+};
 
 use super::train;
 use crate::args::{Global, Reproduce, Systems};
@@ -42,13 +44,14 @@ fn list(global: &Global) -> anyhow::Result<()> {
 }
 
 fn show(global: &Global, name: &str) -> anyhow::Result<()> {
-    let system = find(name)?;
+    let system = find(name).map_err(plain)?;
     let json = serde_json::json!({
         "name": system.recipe.slug, "status": system.status(), "recipe": system.recipe, "result": system.result,
     });
     output::result(global, &json, || {
         let recipe = &system.recipe;
-        let mut lines = vec![format!("{} ({})", recipe.title, system.status()), recipe.paper.clone(), String::new()];
+        let mut lines =
+            vec![format!("{} ({})", recipe.title, system.status()), recipe.paper.clone(), String::new()];
         lines.extend([recipe.what.trim().to_owned(), String::new()]);
         lines.extend(recipe.usage.trim().lines().map(|line| format!("    {line}")));
         lines.push(String::new());
@@ -75,7 +78,7 @@ fn run(global: &Global, args: Reproduce) -> anyhow::Result<()> {
         let slug = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
         Recipe::parse(&slug, &text)?
     } else {
-        find(&args.what)?.recipe
+        find(&args.what).map_err(plain)?.recipe
     };
     let mut progress = Progress::new(global.quiet);
     let mut command = format!("parallax systems reproduce {}", recipe.slug);
@@ -94,12 +97,14 @@ fn run(global: &Global, args: Reproduce) -> anyhow::Result<()> {
         Told::Step { done, total, text, left } => {
             progress.step(done, total, &format!("{text}, {} left", train::duration(left)));
         }
-    })?;
+    })
+    .map_err(plain)?;
     progress.clear();
     if let Some(folder) = &args.results {
         fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
         let to = folder.join(format!("{}.json", recipe.slug));
-        fs::copy(options.out.join("result.json"), &to).with_context(|| format!("cannot write {}", to.display()))?;
+        fs::copy(options.out.join("result.json"), &to)
+            .with_context(|| format!("cannot write {}", to.display()))?;
     }
     output::result(global, &result, || {
         let last = if args.quick {
@@ -109,6 +114,15 @@ fn run(global: &Global, args: Reproduce) -> anyhow::Result<()> {
         };
         format!("{}\n{last}\nreport {}", result.table(), options.out.join("report.html").display())
     })
+}
+
+/// An error of a run as itself, so that an interruption and its hint are seen.
+fn plain(error: parallax_systems::Error) -> anyhow::Error {
+    match error {
+        parallax_systems::Error::Run(error) => error.into(),
+        parallax_systems::Error::Data(error) => error.into(),
+        other => other.into(),
+    }
 }
 
 fn docs(global: &Global, folder: &Path) -> anyhow::Result<()> {

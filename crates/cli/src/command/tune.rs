@@ -10,7 +10,8 @@ use crate::{interrupt, output};
 /// `parallax tune`
 pub(crate) fn tune(global: &Global, args: Tune) -> anyhow::Result<ExitCode> {
     let mut progress = Progress::new(global.quiet);
-    let mut config = train::config_of(&args.what, &args.columns, args.model.as_deref(), &args.set, &mut progress)?;
+    let mut config =
+        train::config_of(&args.what, &args.columns, args.model.as_deref(), &args.set, &mut progress)?;
     // Data without a run file may have been given a closed-form map, which has no settings to search.
     config.adapter = None;
     if let Some(seed) = global.seed {
@@ -22,7 +23,8 @@ pub(crate) fn tune(global: &Global, args: Tune) -> anyhow::Result<ExitCode> {
         let (key, dimension) = parallax::tune::dimension(text)?;
         tuning.space.0.insert(key, dimension);
     }
-    tuning.trials = args.trials.unwrap_or(if args.minutes.is_some() { usize::MAX >> 32 } else { tuning.trials });
+    tuning.trials =
+        args.trials.unwrap_or(if args.minutes.is_some() { usize::MAX >> 32 } else { tuning.trials });
     tuning.minutes = args.minutes.or(tuning.minutes);
     config.tune = Some(tuning);
     let out = args.out.unwrap_or_else(|| config.output.dir.join(format!("{}-tune", config.name)));

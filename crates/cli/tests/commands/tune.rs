@@ -23,7 +23,17 @@ fn a_search_tells_what_it_tried_what_mattered_and_what_was_gained() {
     folder.refused(&["tune", "run.toml"]).names(&["already holds a search"]).hints("--resume");
     // More trials go on with the same search: what was measured is not measured again.
     let more = folder
-        .run(&["tune", "run.toml", "--resume", "--trials", "4", "--seeds", "0", "--search", "train.optimizer.lr=1e-5..1e-2,log"])
+        .run(&[
+            "tune",
+            "run.toml",
+            "--resume",
+            "--trials",
+            "4",
+            "--seeds",
+            "0",
+            "--search",
+            "train.optimizer.lr=1e-5..1e-2,log",
+        ])
         .ok();
     assert!(more.contains("4 trials, 4 of them on all folds"), "{more}");
     assert!(more.contains("what mattered"), "{more}");
@@ -36,7 +46,9 @@ fn what_cannot_be_searched_is_refused_by_name() {
     folder.run_file("run.toml", "max_steps = 6");
     folder.refused(&["tune", "run.toml", "--search", "train.epochs=5"]).hints("1..4");
     folder.refused(&["tune", "run.toml", "--search", "train.epoch=1..4"]).names(&["train.epoch"]);
-    folder.refused(&["tune", "run.toml", "--search", "objective.loss=[supcon,tripplet]"]).names(&["tripplet"]);
+    folder
+        .refused(&["tune", "run.toml", "--search", "objective.loss=[supcon,tripplet]"])
+        .names(&["tripplet"]);
     folder.refused(&["tune", "run.toml", "--set", "tune.folds=0"]).names(&["tune.folds"]);
 }
 
@@ -60,7 +72,9 @@ fn ctrl_c_ends_a_search_in_good_order_and_it_goes_on_to_the_same_end() {
     std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert!((4..26).contains(&lines()), "{} lines", lines());
-    let resumed = folder.run(&["tune", "run.toml", "--seeds", "0", "--out", "stopped", "--resume", "--json", "-q"]).json();
+    let resumed = folder
+        .run(&["tune", "run.toml", "--seeds", "0", "--out", "stopped", "--resume", "--json", "-q"])
+        .json();
     let whole = folder.run(&["tune", "run.toml", "--seeds", "0", "--out", "whole", "--json", "-q"]).json();
     assert_eq!(resumed["best"], whole["best"]);
     for (a, b) in resumed["trials"].as_array().unwrap().iter().zip(whole["trials"].as_array().unwrap()) {

@@ -339,7 +339,12 @@ impl Ground<'_> {
         if self.config.adapter.is_some() { "closed form".to_owned() } else { self.objective.name() }
     }
 
-    pub(super) fn measured(&self, model: &SentenceEncoder, rows: &[u32], resamples: usize) -> Result<Measured> {
+    pub(super) fn measured(
+        &self,
+        model: &SentenceEncoder,
+        rows: &[u32],
+        resamples: usize,
+    ) -> Result<Measured> {
         let Ground { config, data, reader, key, .. } = *self;
         let settings = RetrievalConfig {
             measures: config.evaluate.measures.clone(),

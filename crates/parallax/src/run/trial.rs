@@ -1,14 +1,16 @@
 //! A run of which only its measures stay: for searches over settings and for comparisons.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use parallax_data::Parts;
+use parallax_data::sampler::{PerClassSampler, Sampler};
 use parallax_eval::Retrieval;
 use parallax_nn::SentenceEncoder;
 use parallax_random::Key;
-use parallax_train::{Criterion, Trained};
+use parallax_train::{Trained, Training};
 
 use super::ground::Ground;
 use super::teacher::Teacher;
@@ -20,7 +22,8 @@ use crate::error::{Error, Result};
 /// How a trial is made.
 #[derive(Clone, Debug)]
 pub struct TrialOptions {
-    /// The rows of each part, instead of what `data.split` says.
+    /// The rows of each part, instead of what `data.split` says. Where they hold fewer classes than a batch takes, the batch
+    /// is made smaller.
     pub parts: Option<Parts>,
     /// The share of the run's steps that is taken; a schedule is that of so many steps.
     pub share: f64,
@@ -94,10 +97,8 @@ pub fn trial(config: &RunConfig, options: &TrialOptions, on_event: &mut dyn FnMu
     let mut config = config.clone();
     config.train.checkpoint_every = Some(u64::MAX);
     config.output.tensorboard = false;
-    let config = &config;
     let key = Key::new(config.seed);
-    let objective: &dyn Criterion = &config.objective;
-    objective.check()?;
+    config.objective.check()?;
     if config.adapter.is_some() {
         let what = "a closed-form map is chosen by its own cross-validation and not in trials";
         return Err(Error::setting_with(what, "take out [adapter]"));
@@ -114,13 +115,17 @@ pub fn trial(config: &RunConfig, options: &TrialOptions, on_event: &mut dyn FnMu
     if let Some(labels) = data.classes() {
         parallax_data::split::check_trainable(labels, &parts.train)?;
     }
+    if let (Some(_), Some(labels)) = (&options.parts, data.classes()) {
+        fit_batch(&mut config.train, &labels.select(&parts.train));
+    }
+    let config = &config;
     let (base, begin) = start::load(config, &data, key, on_event)?;
     let reader = data.reader(&base, config.model.as_ref().and_then(|m| m.prompt.as_deref()))?;
     start::check_validation(config, data.scored())?;
     let scratch = tempfile::tempdir().map_err(Error::io(&std::env::temp_dir(), "write to"))?;
     let ground = Ground {
         config,
-        objective,
+        objective: &config.objective,
         own: false,
         data: &data,
         parts: &parts,
@@ -129,6 +134,17 @@ pub fn trial(config: &RunConfig, options: &TrialOptions, on_event: &mut dyn FnMu
         folder: scratch.path(),
     };
     ground.try_out(base, begin, options, on_event)
+}
+
+/// Makes a batch that asks for more classes than there are as large as they allow: a fold has fewer classes than the run.
+fn fit_batch(train: &mut Training, labels: &[u32]) {
+    let per_class = match &train.sampler {
+        None => PerClassSampler::default().per_class,
+        Some(Sampler::PerClass(sampler)) => sampler.per_class,
+        Some(_) => return,
+    };
+    let classes = labels.iter().collect::<BTreeSet<_>>().len();
+    train.batch_size = train.batch_size.min(classes * per_class).max(1);
 }
 
 impl Ground<'_> {

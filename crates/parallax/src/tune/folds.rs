@@ -37,7 +37,9 @@ impl Folds {
             if classes < 2 * folds {
                 let what = if labelled { "classes" } else { "groups of pairs" };
                 return Err(Error::setting_with(
-                    format!("{classes} {what} of the training rows cannot make {folds} folds of at least two"),
+                    format!(
+                        "{classes} {what} of the training rows cannot make {folds} folds of at least two"
+                    ),
                     "set tune.folds to fewer",
                 ));
             }
@@ -47,7 +49,8 @@ impl Folds {
             groups.sort_by_key(|group| std::cmp::Reverse(group.len()));
             let mut counts = vec![0usize; folds];
             for group in groups {
-                let least = (0..folds).min_by_key(|&fold| (rows[fold].len() + counts[fold], fold)).unwrap_or(0);
+                let least =
+                    (0..folds).min_by_key(|&fold| (rows[fold].len() + counts[fold], fold)).unwrap_or(0);
                 counts[least] += 1;
                 rows[least].extend(group);
             }
@@ -87,7 +90,8 @@ impl Folds {
     /// What they are made of, in words.
     pub fn describe(&self) -> String {
         let rows: usize = self.rows.iter().map(Vec::len).sum();
-        let of = if self.by_class { format!("whole classes, {} in all", self.classes) } else { "rows".to_owned() };
+        let of =
+            if self.by_class { format!("whole classes, {} in all", self.classes) } else { "rows".to_owned() };
         format!("{rows} training rows in {} folds of {of}", self.rows.len())
     }
 }

@@ -48,9 +48,16 @@ pub(super) fn page(report: &TuneReport) -> Sheet {
     head.extend(keys.iter().map(|key| (*key).clone()));
     let rows = order.iter().map(|trial| {
         let mean = trial.mean.map_or_else(|| "diverged".to_owned(), |mean| format!("{mean:.4}"));
-        let mut row =
-            vec![trial.number.to_string(), mean, trial.scores.len().to_string(), format!("{:.1}", trial.seconds)];
-        row.extend(keys.iter().map(|key| trial.point.get(*key).map_or_else(|| "as it stands".to_owned(), Json::to_string)));
+        let mut row = vec![
+            trial.number.to_string(),
+            mean,
+            trial.scores.len().to_string(),
+            format!("{:.1}", trial.seconds),
+        ];
+        row.extend(
+            keys.iter()
+                .map(|key| trial.point.get(*key).map_or_else(|| "as it stands".to_owned(), Json::to_string)),
+        );
         row
     });
     sections.push(Section {
@@ -61,7 +68,11 @@ pub(super) fn page(report: &TuneReport) -> Sheet {
     let fact = |name: &str, value: String| Fact { name: name.to_owned(), value };
     Sheet {
         title: format!("Settings of {}", report.name),
-        summary: format!("{} trials, chosen by {} on held-out folds of the training rows.", report.tuned.trials.len(), report.measure),
+        summary: format!(
+            "{} trials, chosen by {} on held-out folds of the training rows.",
+            report.tuned.trials.len(),
+            report.measure
+        ),
         verdicts,
         sections,
         facts: vec![
@@ -77,7 +88,8 @@ fn mattered(report: &TuneReport) -> Section {
     let rows = report.tuned.importance.iter().flat_map(|importance| {
         let share = importance.explained.map_or_else(|| "-".to_owned(), |share| format!("{share:.2}"));
         importance.groups.iter().enumerate().map(move |(at, group)| {
-            let (key, share) = if at == 0 { (importance.key.clone(), share.clone()) } else { Default::default() };
+            let (key, share) =
+                if at == 0 { (importance.key.clone(), share.clone()) } else { Default::default() };
             vec![key, share, group.values.clone(), group.trials.to_string(), format!("{:.4}", group.mean)]
         })
     });
@@ -87,7 +99,8 @@ fn mattered(report: &TuneReport) -> Section {
     for importance in &report.tuned.importance {
         let Some(dimension) = report.tuning.space.0.get(&importance.key) else { continue };
         let scored = report.tuned.trials.iter().filter(|trial| trial.complete || trial.scores.len() == 1);
-        let scored: Vec<&Trial> = scored.filter(|trial| trial.mean.is_some() && !trial.point.is_empty()).collect();
+        let scored: Vec<&Trial> =
+            scored.filter(|trial| trial.mean.is_some() && !trial.point.is_empty()).collect();
         let x = |trial: &&Trial| -> f64 {
             let value = &trial.point[&importance.key];
             match dimension {
@@ -121,7 +134,9 @@ fn mattered(report: &TuneReport) -> Section {
 fn label(value: &Json) -> String {
     match value {
         Json::String(text) => text.clone(),
-        Json::Object(map) => map.get("name").and_then(Json::as_str).map_or_else(|| value.to_string(), str::to_owned),
+        Json::Object(map) => {
+            map.get("name").and_then(Json::as_str).map_or_else(|| value.to_string(), str::to_owned)
+        }
         other => other.to_string(),
     }
 }

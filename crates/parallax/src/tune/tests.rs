@@ -77,7 +77,8 @@ fn a_search_finds_better_settings_writes_them_down_and_goes_on_where_it_stopped(
     // Stopped after some measurements, the search goes on to the same end.
     let stop = Arc::new(AtomicBool::new(false));
     let seen = AtomicUsize::new(0);
-    let other = TuneOptions { out: folder.path().join("other"), stop: stop.clone(), ..options(folder.path()) };
+    let other =
+        TuneOptions { out: folder.path().join("other"), stop: stop.clone(), ..options(folder.path()) };
     let stopped = tune(&config, &other, &mut |progress| {
         if matches!(progress, Progress::Measured { .. }) && seen.fetch_add(1, Ordering::Relaxed) == 4 {
             stop.store(true, Ordering::Relaxed);
@@ -156,7 +157,10 @@ fn what_is_searched_can_be_typed() {
 fn a_trial_measures_what_a_run_measures_and_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let mut config = config(folder.path(), "");
-    config.train.optimizer = parallax_train::optimizer::Optimizer::Adamw(parallax_train::optimizer::AdamW { lr: 1e-3, ..Default::default() });
+    config.train.optimizer = parallax_train::optimizer::Optimizer::Adamw(parallax_train::optimizer::AdamW {
+        lr: 1e-3,
+        ..Default::default()
+    });
     config.output.report = false;
     let before: Vec<_> = fs::read_dir(folder.path()).unwrap().collect();
     let options = TrialOptions { before: true, on_train: true, vectors: true, ..TrialOptions::default() };
@@ -164,7 +168,8 @@ fn a_trial_measures_what_a_run_measures_and_leaves_nothing() {
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), before.len());
     let out = folder.path().join("run");
     let outcome =
-        run::train(config.clone(), run::TrainOptions { out: Some(out), ..Default::default() }, &mut |_| ()).unwrap();
+        run::train(config.clone(), run::TrainOptions { out: Some(out), ..Default::default() }, &mut |_| ())
+            .unwrap();
     for measure in &outcome.measures {
         assert_eq!(Some(value(tried.before.as_ref().unwrap(), &measure.name).unwrap()), measure.before);
         assert_eq!(Some(value(&tried.after, &measure.name).unwrap()), measure.after);

@@ -48,7 +48,11 @@ impl Sheet {
         if !self.facts.is_empty() {
             page.raw("<dl class=\"facts\">");
             for fact in &self.facts {
-                page.raw("<div><dt>").name(&fact.name).raw("</dt><dd>").sentence(&fact.value).raw("</dd></div>");
+                page.raw("<div><dt>")
+                    .name(&fact.name)
+                    .raw("</dt><dd>")
+                    .sentence(&fact.value)
+                    .raw("</dd></div>");
             }
             page.raw("</dl>\n");
         }
@@ -168,7 +172,8 @@ fn draw_points(page: &mut Page, chart: &Points) {
     } else if chart.log {
         let (low, high) = (across.0.ceil() as i32, across.1.floor() as i32);
         if low <= high {
-            (low..=high).for_each(|power| tick(x_at(f64::from(power)), &format!("1e{power}").replace('-', "−")));
+            (low..=high)
+                .for_each(|power| tick(x_at(f64::from(power)), &format!("1e{power}").replace('-', "−")));
         } else {
             for end in [across.0, across.1] {
                 tick(x_at(end), &format!("{:.1e}", 10f64.powf(end)).replace('-', "−"));
@@ -214,7 +219,8 @@ fn draw_intervals(page: &mut Page, lines: &[IntervalLine]) {
         page.raw("<tr><th scope=\"row\">").sentence(&line.name).raw("</th><td class=\"n\">");
         page.raw(&number(line.value)).raw("</td><td class=\"n\">");
         page.raw(&format!("{} to {}", number(from), number(to))).raw("</td><td class=\"n\">");
-        page.raw(&number(line.margin)).raw("</td><td class=\"plot\"><svg viewBox=\"0 0 260 34\" aria-hidden=\"true\">");
+        page.raw(&number(line.margin))
+            .raw("</td><td class=\"plot\"><svg viewBox=\"0 0 260 34\" aria-hidden=\"true\">");
         page.raw(&format!(
             "<path class=\"zero\" d=\"M{m:.1} 0V34\"/><path class=\"whisker {class}\" d=\"M{f:.1} 17H{t:.1}\"/><circle class=\"dot {class}\" cx=\"{v:.1}\" cy=\"17\" r=\"4\"/>",
             m = at(line.margin),
@@ -246,8 +252,13 @@ mod tests {
             series: vec![Series { name: "a".into(), points: vec![(1.0, 2.0), (2.0, 1.0)] }],
             ..Chart::default()
         };
-        let line = IntervalLine { name: "b - a".into(), value: 0.02, interval: Some([0.01, 0.03]), margin: 0.0 };
-        let table = Table { caption: "c".into(), head: vec!["x".into(), "y".into()], rows: vec![vec!["<i>".into(), "1".into()]] };
+        let line =
+            IntervalLine { name: "b - a".into(), value: 0.02, interval: Some([0.01, 0.03]), margin: 0.0 };
+        let table = Table {
+            caption: "c".into(),
+            head: vec!["x".into(), "y".into()],
+            rows: vec![vec!["<i>".into(), "1".into()]],
+        };
         let parts = vec![
             Part::Table(table),
             Part::Lines(chart),
@@ -265,10 +276,16 @@ mod tests {
         };
         let page = sheet.render();
         assert!(page.starts_with("<!doctype html>") && page.contains("a &amp; b"));
-        assert!(page.contains("&lt;i&gt;") && page.contains("rate &lt;b&gt;") && !page.contains("a = 1\n</script>"));
+        assert!(
+            page.contains("&lt;i&gt;")
+                && page.contains("rate &lt;b&gt;")
+                && !page.contains("a = 1\n</script>")
+        );
         // Two points can be drawn, one of them marked, beside the points of the chart.
         assert_eq!(page.matches("<circle class=\"ring\"").count(), 2);
-        assert!(page.contains("result.json") && page.contains("whisker above") && page.contains("verdict above"));
+        assert!(
+            page.contains("result.json") && page.contains("whisker above") && page.contains("verdict above")
+        );
         assert_eq!(page.matches("<div").count(), page.matches("</div>").count());
     }
 }

@@ -79,7 +79,8 @@ fn bad(path: &Path, what: &str) -> Error {
 
 /// The bytes of an IDX file of unsigned bytes, and how many make one item.
 fn idx<'a>(path: &Path, file: &'a [u8]) -> Result<(&'a [u8], usize)> {
-    let (&[0, 0, 8, rank], rest) = file.split_first_chunk::<4>().ok_or_else(|| bad(path, "it is cut off"))? else {
+    let (&[0, 0, 8, rank], rest) = file.split_first_chunk::<4>().ok_or_else(|| bad(path, "it is cut off"))?
+    else {
         return Err(bad(path, "it is no IDX file of bytes"));
     };
     let rank = usize::from(rank);

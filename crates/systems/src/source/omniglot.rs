@@ -94,7 +94,8 @@ fn pixels(file: &[u8], size: usize) -> Result<Vec<f32>, String> {
         let rows = shares(y, height);
         for x in 0..size {
             let columns = shares(x, width);
-            let sum = rows.iter().map(|&(sy, a)| columns.iter().map(|&(sx, b)| a * b * ink(sx, sy)).sum::<f32>());
+            let sum =
+                rows.iter().map(|&(sy, a)| columns.iter().map(|&(sx, b)| a * b * ink(sx, sy)).sum::<f32>());
             out.push(sum.sum());
         }
     }

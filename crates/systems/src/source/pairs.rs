@@ -54,7 +54,9 @@ impl Pairs {
             let kept: Vec<(&String, &String)> = anchors
                 .iter()
                 .zip(&positives)
-                .filter(|(a, p)| !seen.contains(a) && !other.contains(p) && seen.insert(*a) && other.insert(*p))
+                .filter(|(a, p)| {
+                    !seen.contains(a) && !other.contains(p) && seen.insert(*a) && other.insert(*p)
+                })
                 .collect();
             tell(&format!("embedding {} pairs of texts with {}", kept.len(), self.model));
             let model = Model::load(&model)?.with_precision(parallax::Precision::F32)?;
