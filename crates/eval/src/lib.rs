@@ -21,6 +21,7 @@
 //! Nothing here depends on the order of rows. Items with equal scores share their places: a measure takes the exact
 //! expected value over all orders of them, and the result says for how many queries that made a difference.
 
+mod classification;
 mod correlation;
 mod error;
 mod measure;
@@ -30,6 +31,7 @@ mod score;
 mod significance;
 mod stream;
 
+pub use classification::{CLASSIFICATION, CLASSIFIER_MEASURES, classification};
 pub use correlation::{SCORED_PAIRS, pearson, ranks, scored_pairs, spearman};
 pub use error::Error;
 pub use measure::{Cutoff, Measure};

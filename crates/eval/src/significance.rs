@@ -161,7 +161,7 @@ fn resampled_means(columns: &[Vec<f64>], resamples: usize, key: Key) -> Result<V
 }
 
 /// Linear interpolation between order statistics at position `q·(n − 1)`.
-fn quantile(ascending: &[f64], q: f64) -> f64 {
+pub(crate) fn quantile(ascending: &[f64], q: f64) -> f64 {
     let position = q * (ascending.len() - 1) as f64;
     let below = position.floor() as usize;
     let above = (below + 1).min(ascending.len() - 1);
