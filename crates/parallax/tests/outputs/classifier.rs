@@ -156,6 +156,8 @@ fn what_does_not_fit_is_refused_before_anything_is_written() {
     assert!(refused(&any, &split).contains("has not learned"));
     let decider = any.replace("epochs = 40", "epochs = 40\nvalidate_with = \"log_loss\"");
     assert!(refused(&decider, &|_| ()).contains("smaller is better"));
+    // A formula is read with the run file.
     let formula = with("{ name = \"anyloss\", score = { formula = \"tp / (tp + fp\" } }", "");
-    assert!(refused(&formula, &|_| ()).contains("character 14"));
+    let error = parallax::RunConfig::parse::<&str>(&formula, &[]).unwrap_err().to_string();
+    assert!(error.contains("objective.loss: ") && error.contains("character 14"), "{error}");
 }

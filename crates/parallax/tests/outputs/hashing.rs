@@ -14,7 +14,7 @@ fn codes_are_learned_measured_and_searched() {
     let names = ["a", "b", "c", "d", "e", "f"];
     let files = world(folder.path(), &names, &[30; 6], 8, 0.9);
     let settings = "[head]\nname = \"hash\"\nbits = 20\n\
-                    [train]\nepochs = 30\nbatch_size = 48\noptimizer = { name = \"adamw\", lr = 0.01 }\n\
+                    [train]\nepochs = 30\nbatch_size = 24\noptimizer = { name = \"adamw\", lr = 0.01 }\n\
                     validate_with = \"map\"\n\
                     [evaluate]\nmeasures = [\"map\", \"precision@1\"]\nresamples = 100\ncodes = \"binary\"\n\
                     [objective]\nloss = { name = \"snr_contrastive\", neg_margin = 1.5 }\n\
