@@ -298,6 +298,21 @@ pub(crate) enum Similarity {
     Euclidean,
 }
 
+/// What stands for a vector.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Codes {
+    /// Its signs.
+    Binary,
+}
+
+impl From<Codes> for parallax::config::Codes {
+    fn from(codes: Codes) -> Self {
+        match codes {
+            Codes::Binary => parallax::config::Codes::Binary,
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Eval {
     /// A model folder, a known name, or organisation/name; or stored vectors (.npy).
@@ -323,6 +338,9 @@ pub(crate) struct Eval {
     /// What makes two vectors near; the model's own, or cosine, where it is not given.
     #[arg(long)]
     pub(crate) similarity: Option<Similarity>,
+    /// Compare binary codes, the signs of the vectors, by Hamming distance.
+    #[arg(long, value_name = "CODES", conflicts_with = "similarity")]
+    pub(crate) codes: Option<Codes>,
     /// The name of the prompt put before every text.
     #[arg(long, value_name = "NAME")]
     pub(crate) prompt: Option<String>,

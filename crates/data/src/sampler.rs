@@ -5,6 +5,7 @@
 
 mod duplicates;
 mod per_class;
+mod stratified;
 
 use parallax_random::Key;
 use schemars::JsonSchema;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use duplicates::apart;
 use per_class::Classes;
+use stratified::Strata;
 
 /// How rows are put into batches.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -20,6 +22,8 @@ use per_class::Classes;
 pub enum Sampler {
     /// The same number of rows of each of some random classes, so that every row has positives (P × K sampling).
     PerClass(PerClassSampler),
+    /// Every row once an epoch, each class spread evenly over the batches.
+    Stratified(StratifiedSampler),
     /// Every row once an epoch, in a random order.
     Shuffled(ShuffledSampler),
     /// Every row once an epoch, in the order of the data.
@@ -66,6 +70,22 @@ impl Default for ShuffledSampler {
     }
 }
 
+/// Every row once an epoch, in a random order in which each class is spread evenly: a batch holds about its share of every class,
+/// to within one or two rows. So a rare class is in every batch, as losses on a confusion matrix need it, as long as it has
+/// twice as many rows as there are batches.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct StratifiedSampler {
+    /// Leave out the last batch when it is not full, unless it is the only one (default true).
+    pub drop_last: bool,
+}
+
+impl Default for StratifiedSampler {
+    fn default() -> Self {
+        StratifiedSampler { drop_last: true }
+    }
+}
+
 /// Every row once an epoch, in the order of the data.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -79,7 +99,7 @@ pub struct SequentialSampler {
 pub struct Rows<'a> {
     /// The number of rows.
     pub n: usize,
-    /// The class of each row, for [`Sampler::PerClass`].
+    /// The class of each row, for [`Sampler::PerClass`] and [`Sampler::Stratified`].
     pub labels: Option<&'a [u32]>,
     /// Hashes of the texts of each row (see [`text_hash`]), one list a text column: anchors, positives. Rows with a hash in
     /// common are kept apart by `no_duplicates`.
@@ -104,6 +124,7 @@ pub struct Batches {
 #[derive(Clone, Debug)]
 enum Order {
     PerClass(Classes),
+    Stratified(Strata),
     Shuffled { texts: Vec<Vec<u64>> },
     Sequential,
 }
@@ -133,13 +154,19 @@ impl Sampler {
         let whole = |drop_last: bool| {
             if drop_last { (n / batch_size).max(1) } else { n.div_ceil(batch_size) }
         };
+        let labels = |sampler: &str| {
+            rows.labels.ok_or_else(|| {
+                let problem = format!("the {sampler} sampler needs a class for each row");
+                Error::unusable(problem, "set data.label, or sampler.name = \"shuffled\"")
+            })
+        };
         let (count, order) = match self {
             Sampler::PerClass(PerClassSampler { per_class }) => {
-                let labels = rows.labels.ok_or_else(|| {
-                    let problem = "the per_class sampler needs a class for each row";
-                    Error::unusable(problem, "set data.label, or sampler.name = \"shuffled\"")
-                })?;
+                let labels = labels("per_class")?;
                 (whole(true), Order::PerClass(Classes::new(labels, *per_class, batch_size)?))
+            }
+            Sampler::Stratified(StratifiedSampler { drop_last }) => {
+                (whole(*drop_last), Order::Stratified(Strata::new(labels("stratified")?)))
             }
             Sampler::Shuffled(ShuffledSampler { drop_last, no_duplicates }) => {
                 let texts: &[&[u64]] = if *no_duplicates { rows.texts } else { &[] };
@@ -175,6 +202,7 @@ impl Batches {
             Order::PerClass(classes) => {
                 return (0..self.count).map(|batch| classes.batch(key.at(batch as u64))).collect();
             }
+            Order::Stratified(strata) => strata.order(key),
             Order::Shuffled { .. } | Order::Sequential => (0..self.n as u32).collect(),
         };
         if let Order::Shuffled { texts } = &self.order {

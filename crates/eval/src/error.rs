@@ -59,6 +59,18 @@ pub enum Error {
         /// Row, counted from 1.
         row: usize,
     },
+    /// A row is of a class that the classifier has no output for.
+    #[error(
+        "row {row} (counted from 1) is of class {class}, and the classifier tells {classes} classes, from 0"
+    )]
+    NoOutput {
+        /// Row, counted from 1.
+        row: usize,
+        /// Its class.
+        class: u32,
+        /// How many classes there are.
+        classes: usize,
+    },
     /// No query has anything to find.
     #[error("none of the {queries} queries has a relevant item: every class has one example")]
     NothingRelevant {

@@ -21,20 +21,24 @@
 //! Nothing here depends on the order of rows. Items with equal scores share their places: a measure takes the exact
 //! expected value over all orders of them, and the result says for how many queries that made a difference.
 
+mod classification;
 mod correlation;
 mod error;
 mod hierarchical;
 mod measure;
+mod pseudo_values;
 mod ranking;
 mod retrieval;
 mod score;
 mod significance;
 mod stream;
 
+pub use classification::{CLASSIFICATION, CLASSIFIER_MEASURES, classification};
 pub use correlation::{SCORED_PAIRS, pearson, ranks, scored_pairs, spearman};
 pub use error::Error;
 pub use hierarchical::{SeedInterval, hierarchical_bootstrap};
 pub use measure::{Cutoff, Measure};
+pub use pseudo_values::pseudo_values;
 pub use ranking::{Ranking, TieGroup};
 pub use retrieval::{
     Gallery, MeasureResult, PerQuery, Retrieval, RetrievalConfig, Vectors, memory_bytes, ranked, retrieval,

@@ -64,17 +64,20 @@ impl Default for SquaredEuclidean {
 /// Signal-to-noise distance `var(xᵢ − rⱼ) / var(xᵢ)`, variances over the dimensions; smaller is nearer.
 ///
 /// The ratio does not depend on whether the variances are divided by `D` or `D − 1`. It is not symmetric: the anchor is
-/// the signal.
+/// the signal. One dimension has no variance and is refused.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Snr {
     /// Divide embeddings by their L2 norm first.
     pub normalize: bool,
+    /// Added to the variance of the anchor, so that one without any (a constant vector, a dead head) has a distance; with the
+    /// default of 0 such an anchor is refused.
+    pub eps: f64,
 }
 
 impl Default for Snr {
     fn default() -> Self {
-        Snr { normalize: true }
+        Snr { normalize: true, eps: 0.0 }
     }
 }
 
@@ -123,6 +126,10 @@ impl DistanceConfig {
 
     /// Refuses parameters outside their range.
     pub fn check(&self) -> Result<(), Error> {
+        if let Self::Snr(Snr { eps, .. }) = self {
+            let valid = *eps >= 0.0 && eps.is_finite();
+            return require(valid, "snr", "eps", *eps, "a finite number of at least 0");
+        }
         let Self::Lp(lp) = self else { return Ok(()) };
         require(lp.p >= 1.0 && lp.p.is_finite(), "lp", "p", lp.p, "a finite number of at least 1")?;
         require(
@@ -153,7 +160,7 @@ impl DistanceConfig {
             Self::Lp(lp) => lp.normalize.then_some(lp.p),
             Self::Dot(Dot { normalize })
             | Self::SquaredEuclidean(SquaredEuclidean { normalize })
-            | Self::Snr(Snr { normalize }) => normalize.then_some(2.0),
+            | Self::Snr(Snr { normalize, .. }) => normalize.then_some(2.0),
             Self::Hamming(_) => None,
         }
     }
@@ -192,7 +199,7 @@ impl Form {
         matches!(self, Form::Euclidean { .. } | Form::SignalToNoise)
     }
 
-    /// The value of a squared distance `d2` for a row of squared norm `n`.
+    /// The value of a squared distance `d2` for a row whose divisor is `n`.
     #[inline(always)]
     pub(crate) fn of_squared<T: Real>(self, d2: T, n: T) -> T {
         match self {

@@ -25,6 +25,8 @@ pub(crate) struct Frame<'a, T: Real> {
     inverse: Vec<(T, bool)>,
     norm: f64,
     centred: bool,
+    /// What is added to a squared norm that divides.
+    floor: T,
     dim: usize,
 }
 
@@ -61,7 +63,11 @@ impl<'a, T: Real> Frame<'a, T> {
         } else {
             Vec::new()
         };
-        Frame { raw, values, squares, inverse, norm: norm.unwrap_or(2.0), centred, dim }
+        let floor = match distance {
+            DistanceConfig::Snr(snr) => T::of(snr.eps * dim as f64),
+            _ => T::ZERO,
+        };
+        Frame { raw, values, squares, inverse, norm: norm.unwrap_or(2.0), centred, floor, dim }
     }
 
     /// Row `i`, prepared.
@@ -75,14 +81,24 @@ impl<'a, T: Real> Frame<'a, T> {
         &self.raw[i * self.dim..(i + 1) * self.dim]
     }
 
+    /// What row `i` divides by as an anchor, where the form uses norms: its squared norm, and what is added to it.
+    #[inline]
+    pub(crate) fn divisor(&self, i: usize) -> T {
+        self.squares.get(i).map_or(T::ONE, |&square| square + self.floor)
+    }
+
     /// How many rows.
     pub(crate) fn rows(&self) -> usize {
         self.raw.len() / self.dim
     }
 
-    /// Refuses an anchor without variance where the distance divides by it.
+    /// Refuses an anchor without variance where the distance divides by it, and one dimension, which has none.
     pub(crate) fn check_variance(&self) -> Result<(), Error> {
-        if !self.centred {
+        if self.centred && self.dim < 2 {
+            let must = "embeddings of at least 2 dimensions are needed, over which a variance is taken";
+            return Err(Error::Combination { component: "snr", must });
+        }
+        if !self.centred || self.floor > T::ZERO {
             return Ok(());
         }
         for (row, &square) in self.squares.iter().enumerate() {

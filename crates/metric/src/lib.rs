@@ -6,7 +6,8 @@
 //! engine behind [`Objective::evaluate`].
 //!
 //! Beside row losses there are losses with learnable [`proxy`] vectors of classes (row losses whose references are the
-//! proxies), losses on a batch as a whole ([`dense`]), and losses on pairs with scores ([`scored`]). [`LossConfig`] names them
+//! proxies), losses on a batch as a whole ([`dense`]), losses on pairs with scores ([`scored`]), and losses on the
+//! logits of a classifier ([`logit`]). [`LossConfig`] names them
 //! all; [`Objective::wants`] says what has to be handed in for each, in a [`Context`]. A [`regularizer`] and [`Matryoshka`]
 //! prefixes go with any of them.
 //!
@@ -24,6 +25,7 @@ mod engine;
 mod error;
 mod frame;
 mod grad_cache;
+pub mod logit;
 pub mod loss;
 mod matryoshka;
 mod maxsim;

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use crate::encoder::{Config, Encoder, StaticEmbedding, Transformer, names};
 use crate::folder::weights::Weights;
-use crate::folder::{self, Calibration, Folder, Similarity};
+use crate::folder::{self, Calibration, Classes, Folder, Similarity};
 use crate::head::{Normalize, Stage};
 use crate::pooling::{Mode, Pooling};
 use crate::{Error, Pass, Precision, Result, ops, parameters};
@@ -199,6 +199,8 @@ pub struct SentenceEncoder {
     precision: Precision,
     /// What the folder says about products of 8-bit integers; of the weights that were read.
     calibration: Option<Arc<Calibration>>,
+    /// What the outputs stand for, where it is a classifier.
+    classes: Option<Arc<Classes>>,
 }
 
 impl SentenceEncoder {
@@ -263,8 +265,11 @@ impl SentenceEncoder {
             similarity: folder.similarity,
             precision: Precision::F32,
             calibration: Calibration::read(path)?.map(Arc::new),
+            classes: None,
         };
         model.check_widths()?;
+        let classes = Classes::read(path, model.dim())?.map(Arc::new);
+        let model = SentenceEncoder { classes, ..model };
         model.with_precision(options.precision)
     }
 
@@ -283,6 +288,7 @@ impl SentenceEncoder {
             similarity: Similarity::Cosine,
             precision: Precision::F32,
             calibration: None,
+            classes: None,
         };
         model.check_widths()?;
         Ok(model)
@@ -307,6 +313,7 @@ impl SentenceEncoder {
             similarity: Similarity::Cosine,
             precision: Precision::F32,
             calibration: None,
+            classes: None,
         };
         model.check_widths()?;
         Ok(model)
@@ -315,8 +322,28 @@ impl SentenceEncoder {
     /// Puts stages at the end. A [`Normalize`] that already stands there stays before them.
     pub fn with_head(mut self, stages: Vec<Stage>) -> Result<Self> {
         self.network.head.extend(stages);
+        // They were of other outputs.
+        self.classes = None;
         self.check_widths()?;
         Ok(self)
+    }
+
+    /// The same model as a classifier, whose outputs are the logits of these classes.
+    ///
+    /// # Errors
+    /// If it has another number of outputs.
+    pub fn with_classes(mut self, classes: Classes) -> Result<Self> {
+        let (expected, found) = (classes.outputs(), self.dim());
+        if expected != found {
+            return Err(Error::Dimension { what: "outputs of the classifier".into(), expected, found });
+        }
+        self.classes = Some(Arc::new(classes));
+        Ok(self)
+    }
+
+    /// What the outputs stand for, where the model is a classifier.
+    pub fn classes(&self) -> Option<&Classes> {
+        self.classes.as_deref()
     }
 
     /// The same model with its token states pooled in another way; a model over stored vectors stays as it is.

@@ -100,6 +100,10 @@ pub struct Data {
     pub text: Option<String>,
     /// The column with the class of a row; found by its name where it is not given.
     pub label: Option<String>,
+    /// The class, or classes, that a classifier tells from all others; of two classes the rarer one where it is not given, and of
+    /// more each has an output then. For the losses of a classifier (`anyloss`, `binary_cross_entropy`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub positive_class: Option<Strings>,
     /// The column with the first text of a pair; found by its name where it is not given.
     pub anchor: Option<String>,
     /// The column with the text that belongs to the anchor; found by its name where it is not given.
@@ -133,6 +137,7 @@ impl Default for Data {
             labels: None,
             text: None,
             label: None,
+            positive_class: None,
             anchor: None,
             positive: None,
             negatives: None,
@@ -258,12 +263,24 @@ pub struct Start {
     pub prompt: Option<String>,
 }
 
+/// What stands for a vector where rows are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Codes {
+    /// Its signs, one bit a number, 0 and above counting as one sign; compared by Hamming distance.
+    Binary,
+}
+
 /// What is measured, and how.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Evaluate {
-    /// Retrieval measures, such as `map@r` or `recall@5`. Pairs with scores are measured by `spearman` and `pearson` instead.
+    /// Retrieval measures, such as `map@r` or `recall@5`. Pairs with scores are measured by `spearman` and `pearson` instead,
+    /// and classifiers by their own measures, such as `f1`.
     pub measures: Vec<Measure>,
+    /// Whether rows are compared by binary codes, the signs of their vectors, and Hamming distance, instead of by the vectors.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub codes: Option<Codes>,
     /// Tokens embedded at once; memory and speed only.
     pub batch_tokens: usize,
     /// Bootstrap resamples of the 95 % intervals; 0 leaves them out.
@@ -281,6 +298,7 @@ impl Default for Evaluate {
                 Measure::Mrr(Cutoff::All),
                 Measure::Recall(5),
             ],
+            codes: None,
             batch_tokens: 16_384,
             resamples: 10_000,
         }

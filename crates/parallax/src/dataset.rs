@@ -10,6 +10,7 @@ use parallax_data::labels::LabelColumn;
 use parallax_data::sampler::text_hash;
 use parallax_data::split::{ClassDisjointSplit, ColumnSplit, RandomSplit, Split};
 use parallax_data::{Labels, Roles, Shape, Table, Vectors};
+use parallax_nn::folder::Classes;
 use parallax_nn::{Input, SentenceEncoder, TextTower};
 use sha2::{Digest, Sha256};
 
@@ -23,6 +24,8 @@ pub(crate) struct Dataset {
     roles: Option<Roles>,
     vectors: Option<Vectors>,
     labels: Option<Labels>,
+    /// What the labels are numbers of, where a classifier learns them.
+    classified: Option<Classes>,
     /// What is worth knowing about how the files were read.
     notes: Vec<String>,
     /// The files as they were named, and every file that was read.
@@ -99,7 +102,8 @@ impl Dataset {
         let mut files: Vec<PathBuf> = data.path.0.clone();
         files.extend(data.vectors.clone());
         files.extend(data.labels.clone());
-        Ok(Dataset { table, roles, vectors, labels, notes, files, read, sha256: OnceLock::new() })
+        let classified = None;
+        Ok(Dataset { table, roles, vectors, labels, classified, notes, files, read, sha256: OnceLock::new() })
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -118,6 +122,36 @@ impl Dataset {
     /// The class of every row; `None` for pairs.
     pub(crate) fn classes(&self) -> Option<&Labels> {
         self.labels.as_ref()
+    }
+
+    /// Puts the classes that a classifier learns in the place of those of the table.
+    pub(crate) fn classify(&mut self, labels: Labels, classes: Classes) {
+        self.labels = Some(labels);
+        self.classified = Some(classes);
+    }
+
+    /// The number that each of these rows has among the classes of a classifier.
+    ///
+    /// # Errors
+    /// Rows without classes, and a class that the classifier does not know.
+    pub(crate) fn targets(&self, classes: &Classes, rows: &[u32]) -> Result<Vec<u32>> {
+        let Some(labels) = &self.labels else {
+            let what =
+                format!("the model is a classifier, and the rows are {} without a class", self.shape());
+            return Err(Error::setting_with(what, "name the column with the class (data.label)"));
+        };
+        if self.classified.as_ref() == Some(classes) {
+            return Ok(labels.select(rows));
+        }
+        let numbers: Vec<Option<u32>> = labels.names.iter().map(|name| classes.number(name)).collect();
+        let number = |&row: &u32| {
+            let class = labels.ids[row as usize] as usize;
+            numbers[class].ok_or_else(|| {
+                let what = format!("the classifier does not know the class \"{}\"", labels.names[class]);
+                Error::setting_with(what, format!("it knows: {}", classes.names().join(", ")))
+            })
+        };
+        rows.iter().map(number).collect()
     }
 
     pub(crate) fn vector_dim(&self) -> Option<usize> {

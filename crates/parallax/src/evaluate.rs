@@ -8,13 +8,14 @@ use std::path::PathBuf;
 
 use parallax_data::Parts;
 use parallax_eval::{
-    Gallery, Retrieval, RetrievalConfig, SCORED_PAIRS, Similarity, Vectors, retrieval, scored_pairs,
+    CLASSIFICATION, Gallery, Retrieval, RetrievalConfig, SCORED_PAIRS, Similarity, Vectors, classification,
+    retrieval, scored_pairs,
 };
 use parallax_nn::{Precision, SentenceEncoder};
 use parallax_random::Key;
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Data, Evaluate};
+use crate::config::{Codes, Data, Evaluate};
 use crate::dataset::{Dataset, Reader};
 use crate::definitions::definitions;
 use crate::model::Model;
@@ -112,7 +113,10 @@ impl fmt::Display for EvaluationReport {
         write!(f, " ({}), {} dimensions", self.part.name(), self.dim)?;
         writeln!(f, "{}", self.precision.map_or(String::new(), |precision| format!(" in {precision}")))?;
         let scored = mode == SCORED_PAIRS;
-        if scored {
+        let classified = mode == CLASSIFICATION;
+        if classified {
+            write!(f, "called {similarity}")?;
+        } else if scored {
             write!(f, "similarity: {similarity}")?;
         } else {
             write!(
@@ -127,6 +131,8 @@ impl fmt::Display for EvaluationReport {
         let width = self.retrieval.measures.iter().map(|m| m.name.len()).max().unwrap_or(0).max(7);
         if scored {
             write!(f, "\n\n{:<width$}   value", "measure")?;
+        } else if classified {
+            write!(f, "\n\n{:<width$}   value   95 % interval", "measure")?;
         } else {
             write!(f, "\n\n{:<width$}   value   95 % interval      class mean", "measure")?;
         }
@@ -139,6 +145,10 @@ impl fmt::Display for EvaluationReport {
                 Some([low, high]) => format!("[{low:.4}, {high:.4}]"),
                 None => "-".to_owned(),
             };
+            if classified {
+                write!(f, "\n{:<width$}  {:.4}  {interval}", measure.name, measure.value)?;
+                continue;
+            }
             write!(
                 f,
                 "\n{:<width$}  {:.4}  {interval:<17}  {:.4}",
@@ -153,6 +163,8 @@ impl fmt::Display for EvaluationReport {
 /// Measures retrieval: of labelled rows among themselves, each left out of its own ranking; of pairs from every anchor to
 /// the positives.
 ///
+/// A classifier is measured by its own measures (see [`parallax_eval::classification`]), on rows with classes that it knows.
+///
 /// Pairs with a score are measured by how well their similarity follows it (Spearman's and Pearson's correlation), whatever
 /// measures are asked for. Two pairs that share a text on the same side are relevant for each other's anchors. `progress` is told how many rows are
 /// embedded.
@@ -165,8 +177,8 @@ pub fn evaluate(
     progress: &mut dyn FnMut(usize),
 ) -> Result<EvaluationReport> {
     let Prepared { rows, encoder, selected, settings, reader } = Prepared::new(model, evaluation)?;
-    let batch_tokens = evaluation.evaluate.batch_tokens;
-    let result = measure(&rows, &reader, &encoder, &selected, &settings, batch_tokens, progress)?.retrieval;
+    let result =
+        measure(&rows, &reader, &encoder, &selected, &settings, &evaluation.evaluate, progress)?.retrieval;
     Ok(EvaluationReport {
         data: rows.files().to_vec(),
         shape: rows.shape().to_owned(),
@@ -258,13 +270,30 @@ pub(crate) fn measure(
     encoder: &SentenceEncoder,
     rows: &[u32],
     settings: &RetrievalConfig,
-    batch_tokens: usize,
+    evaluate: &Evaluate,
     progress: &mut dyn FnMut(usize),
 ) -> Result<Measured> {
-    let (values, other) = data.embed(reader, encoder, rows, batch_tokens, progress)?;
+    let (mut values, mut other) = data.embed(reader, encoder, rows, evaluate.batch_tokens, progress)?;
     let dim = encoder.dim();
+    if let Some(classes) = encoder.classes() {
+        let targets = data.targets(classes, rows)?;
+        let retrieval = classification(&values, dim, &targets, settings.resamples, settings.seed)?;
+        return Ok(Measured { retrieval, dim, vectors: values, others: None });
+    }
+    let mut settings = settings.clone();
+    if evaluate.codes == Some(Codes::Binary) {
+        values.iter_mut().chain(other.iter_mut().flatten()).for_each(|value| {
+            *value = if *value >= 0.0 { 1.0 } else { -1.0 };
+        });
+        // Of D signs each, D less twice the signs that differ: a whole number, exact in 64 bits.
+        settings.similarity = Similarity::Dot;
+    }
+    let named = |found: Retrieval| match evaluate.codes {
+        Some(Codes::Binary) => Retrieval { similarity: BY_SIGNS.to_owned(), ..found },
+        None => found,
+    };
     if let (Some(scores), Some(second)) = (data.scores(rows)?, &other) {
-        let retrieval = scored_pairs(&values, second, dim, &scores, settings.similarity)?;
+        let retrieval = named(scored_pairs(&values, second, dim, &scores, settings.similarity)?);
         // Pairs with scores say nothing of which texts belong together, so there is nothing to search in.
         return Ok(Measured { retrieval, dim, vectors: Vec::new(), others: None });
     }
@@ -274,9 +303,12 @@ pub(crate) fn measure(
         None => Gallery::LeaveOneOut,
         Some(values) => Gallery::Reference(Vectors { values, dim, labels: &labels }),
     };
-    let retrieval = retrieval(settings, queries, gallery)?;
+    let retrieval = named(retrieval(&settings, queries, gallery)?);
     Ok(Measured { retrieval, dim, vectors: values, others: other })
 }
+
+/// What ranks binary codes.
+const BY_SIGNS: &str = "-(numbers whose signs differ)";
 
 /// The similarity that a model's folder asks for.
 pub(crate) fn own_similarity(encoder: &SentenceEncoder) -> Result<Similarity> {

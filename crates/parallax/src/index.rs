@@ -11,6 +11,7 @@ use parallax_nn::Input;
 use parallax_search::{Attributes, Batch, Filter, Index, IndexConfig, IndexInfo, IndexWriter, SpelledColumn};
 use serde_json::Value as Json;
 
+use crate::config::Codes;
 use crate::embed::pipeline::{self, WINDOW_ROWS};
 use crate::{Error, LoadOptions, Model, Precision, Result, embed};
 
@@ -38,6 +39,8 @@ pub struct BuildOptions<'a> {
     pub force: bool,
     /// The prompt put before every text; the model's default where it is not given.
     pub prompt: Option<&'a str>,
+    /// What is stored of a vector, and compared, instead of its numbers.
+    pub codes: Option<Codes>,
     /// Tokens embedded at once; memory and speed only.
     pub batch_tokens: usize,
     /// Set from outside to stop; what was there stays as it was.
@@ -91,9 +94,10 @@ pub fn build(
     let layout = table.as_ref().map(|table| Layout::of(table, source, vectors.is_some())).transpose()?;
     let embeds = vectors.is_none() || model.is_some_and(|(_, model)| !model.reads_text());
     let config = IndexConfig {
-        similarity: match model {
-            Some((_, model)) => similarity(model)?,
-            None => store::Similarity::Cosine,
+        similarity: match (options.codes, model) {
+            (Some(Codes::Binary), _) => store::Similarity::Hamming,
+            (None, Some((_, model))) => similarity(model)?,
+            (None, None) => store::Similarity::Cosine,
         },
         model: model.map(|(name, _)| lasting(name)),
         metadata: metadata(options.prompt, model.map(|(_, model)| model)),
@@ -122,6 +126,12 @@ pub fn build(
                         output.display()
                     ),
                     format!("--precision {old}, or build anew with --force"),
+                ));
+            }
+            if options.codes.is_some() && open.config().similarity != config.similarity {
+                return Err(Error::setting_with(
+                    format!("{}: it holds vectors, and not binary codes", output.display()),
+                    "leave out --codes, or build anew with --force",
                 ));
             }
             IndexWriter::append(output)?

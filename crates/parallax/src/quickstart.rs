@@ -168,6 +168,7 @@ pub fn quickstart(options: &Options, on_event: &mut dyn FnMut(&run::Event)) -> R
         append: false,
         force: true,
         prompt: None,
+        codes: None,
         batch_tokens: BATCH_TOKENS,
         stop: &options.stop,
     };

@@ -2,6 +2,7 @@
 
 mod adapt;
 mod card;
+mod classes;
 mod ground;
 mod outcome;
 mod page;
@@ -29,6 +30,7 @@ pub use parallax_report::MeasureChange;
 pub use parallax_train::Event;
 pub(crate) use plan::seconds_per_row;
 pub use plan::{RunPlan, plan};
+pub(crate) use classes::deciding;
 pub(crate) use start::CORRELATIONS;
 pub use trial::{Trial, TrialOptions, TrialVectors, trial};
 
@@ -68,7 +70,7 @@ enum Done {
 
 /// The run, or with `rehearsed` everything of it that comes before anything is written.
 fn execute(
-    config: RunConfig,
+    mut config: RunConfig,
     options: TrainOptions,
     rehearsed: bool,
     on_event: &mut dyn FnMut(&Event),
@@ -80,17 +82,29 @@ fn execute(
         return Ok(Done::Made(Box::new(outcome)));
     }
     let own = options.objective.clone();
-    let objective: &dyn Criterion = own.as_deref().unwrap_or(&config.objective);
-    objective.check()?;
+    let (logits, loss) = {
+        let objective: &dyn Criterion = own.as_deref().unwrap_or(&config.objective);
+        objective.check()?;
+        (objective.wants().logits && config.adapter.is_none(), objective.name())
+    };
 
-    let data = Dataset::open(&config.data)?;
+    let mut data = Dataset::open(&config.data)?;
     data.describe().iter().for_each(|line| on_event(&Event::Message(line.clone())));
-    let split = data.split(config.data.split.as_ref());
+    let classes = classes::learn_from(&mut config, &mut data, logits, &loss, on_event)?;
+    let (config, data) = (config, data);
+    let objective: &dyn Criterion = own.as_deref().unwrap_or(&config.objective);
+    let split = match &classes {
+        Some(_) => classes::split(config.data.split.as_ref(), &data)?,
+        None => data.split(config.data.split.as_ref()),
+    };
     let parts = split.assign(data.len(), data.classes(), data.table(), key)?;
     if let Some(labels) = data.classes()
         && let Some(warning) = check_trainable(labels, &parts.train)?
     {
         on_event(&Event::Message(format!("warning: {warning}")));
+    }
+    if classes.is_some() {
+        classes::check_parts(&data, &parts)?;
     }
     on_event(&Event::Message(format!(
         "split: {} rows to train on, {} to validate on, {} to test on",
@@ -123,14 +137,15 @@ fn execute(
         let what = "a closed-form map has no loss, and so no teacher";
         return Err(Error::setting_with(what, "take out [adapter] or [teacher]"));
     }
-    let (base, start) = start::load(&config, &data, key, on_event)?;
+    let (base, start) = start::load(&config, &data, classes.as_ref(), &loss, key, on_event)?;
     let reader = data.reader(&base, config.model.as_ref().and_then(|m| m.prompt.as_deref()))?;
-    start::check_validation(&config, data.scored())?;
+    start::check_validation(&config, data.scored(), classes.is_some())?;
     let ground = Ground {
         config: &config,
         objective,
         own: own.is_some(),
         data: &data,
+        classes: classes.as_ref(),
         parts: &parts,
         reader: &reader,
         key,

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parallax_data::{Parts, atomic_write};
-use parallax_eval::{RESAMPLES, Retrieval, SeedInterval, hierarchical_bootstrap};
+use parallax_eval::{CLASSIFIER_MEASURES, RESAMPLES, Retrieval, SeedInterval, hierarchical_bootstrap};
 use parallax_random::Key;
 use parallax_train::duration;
 use parallax_tune::{Ask, Journal};
@@ -222,7 +222,12 @@ impl<'a> Prepared<'a> {
         }
         tuning.check()?;
         let space = tuning.space.clone();
-        let measure = tuning.measure.clone().unwrap_or_else(|| config.train.validate_with.clone());
+        let logits = config.objective.wants().logits;
+        let usual = || match logits && config.train.validate_with == RunConfig::default().train.validate_with {
+            true => run::deciding(&config.objective.loss).to_owned(),
+            false => config.train.validate_with.clone(),
+        };
+        let measure = tuning.measure.clone().unwrap_or_else(usual);
         let text = RunConfig { tune: None, ..config.clone() }.to_toml()?;
         let whole = serde_json::to_value(config).map_err(|e| Error::setting(e.to_string()))?;
         let standing = |key: &String| {
@@ -252,6 +257,7 @@ impl<'a> Prepared<'a> {
             }
         }
         let names: Vec<String> = match self.data.scored() {
+            _ if self.config.objective.wants().logits => CLASSIFIER_MEASURES.map(str::to_owned).to_vec(),
             true => run::CORRELATIONS.map(str::to_owned).to_vec(),
             false => self.config.evaluate.measures.iter().map(ToString::to_string).collect(),
         };

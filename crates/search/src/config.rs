@@ -68,6 +68,9 @@ pub enum Similarity {
     Dot,
     /// −‖x − y‖², which ranks as −‖x − y‖ does.
     Euclidean,
+    /// −(numbers of x and y whose signs differ), 0 and above counting as one sign. Rows are stored as binary codes, one bit a
+    /// number.
+    Hamming,
 }
 
 impl Similarity {
@@ -77,7 +80,13 @@ impl Similarity {
             Similarity::Cosine => "x.y / (|x| |y|), 0 where either is the zero vector",
             Similarity::Dot => "x.y",
             Similarity::Euclidean => "-|x - y|^2",
+            Similarity::Hamming => "-(numbers whose signs differ)",
         }
+    }
+
+    /// Whether rows are stored as binary codes and not as numbers.
+    pub(crate) fn is_binary(self) -> bool {
+        self == Similarity::Hamming
     }
 
     /// Makes a row ready to be stored or compared, and returns its norm then.
@@ -98,10 +107,17 @@ impl Similarity {
         rows: impl Iterator<Item = (&'a [f32], f64)> + Clone,
         out: &mut Vec<f64>,
     ) {
+        if self == Similarity::Hamming {
+            let differ = |(y, _): (&[f32], f64)| {
+                let differ = x.iter().zip(y).filter(|(x, y)| (**x >= 0.0) != (**y >= 0.0)).count();
+                0.0 - differ as f64
+            };
+            return out.extend(rows.map(differ));
+        }
         let first = out.len();
         let pairs: Vec<(&[f32], &[f32])> = rows.clone().map(|(y, _)| (x, y)).collect();
         match self {
-            Similarity::Cosine | Similarity::Dot => exact::dots(&pairs, out),
+            Similarity::Cosine | Similarity::Dot | Similarity::Hamming => exact::dots(&pairs, out),
             Similarity::Euclidean => exact::squared_distances(&pairs, out),
         }
         for (value, (_, b)) in out[first..].iter_mut().zip(rows) {
@@ -109,6 +125,7 @@ impl Similarity {
                 Similarity::Cosine => exact::on_grid(*value, 1.0),
                 Similarity::Dot => exact::on_grid(*value, exact::power_of_two(a) * exact::power_of_two(b)),
                 Similarity::Euclidean => 0.0 - exact::square_on_grid(*value),
+                Similarity::Hamming => *value,
             };
         }
     }
@@ -121,6 +138,8 @@ impl Similarity {
             Similarity::Cosine => 1.0 + x * y,
             Similarity::Dot => x * y,
             Similarity::Euclidean => (x + y) * (x + y),
+            // Whole numbers.
+            Similarity::Hamming => 0.0,
         }
     }
 }

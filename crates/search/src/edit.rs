@@ -122,7 +122,7 @@ fn rewrite(index: &Index, path: &Path, manifest: &mut Manifest) -> Result<()> {
             let values = (manifest.columns.iter().enumerate())
                 .map(|(place, column)| (place, segment.value(place, row, column.kind)));
             let id = segment.ids.strings.get(row);
-            target.push(segment.vectors(row, 1), id, segment.text(row).unwrap_or_default(), values)?;
+            target.push(segment.bytes(row), id, segment.text(row).unwrap_or_default(), values)?;
         }
     }
     if let Some(last) = writer {

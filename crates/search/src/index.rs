@@ -13,7 +13,7 @@ use crate::config::{IndexConfig, Similarity};
 use crate::error::{Error, Result};
 use crate::filter::{Bound, Filter};
 use crate::format::{Manifest, SegmentEntry, VERSION};
-use crate::scan::{Copy, Scan, tiles};
+use crate::scan::{Copy, Scan, nearest, tiles};
 use crate::segment::Segment;
 
 /// An index on disk, open for searching.
@@ -238,8 +238,14 @@ impl Index {
         if let Some(at) = queries.iter().position(|value| !value.is_finite()) {
             return Err(Error::QueryNotFinite { row: at / dim, column: at % dim, value: queries[at] });
         }
-        let tiles = tiles(&self.segments, &self.masks(filter)?);
+        let masks = self.masks(filter)?;
         let similarity = self.manifest.config.similarity;
+        if similarity.is_binary() {
+            let found = nearest(&self.segments, &masks, queries, dim, k);
+            let hit = |&(distance, row): &(u32, usize)| self.hit(row, 0.0 - f64::from(distance));
+            return Ok(found.iter().map(|list| list.iter().map(hit).collect()).collect());
+        }
+        let tiles = tiles(&self.segments, &masks);
         let mut queries = queries.to_vec();
         let norms: Vec<f64> = queries.par_chunks_mut(dim).map(|query| similarity.prepare(query)).collect();
         let k = k.min(tiles.iter().map(|tile| tile.len()).sum());
@@ -384,9 +390,21 @@ impl Index {
         self.place(row).and_then(|(segment, at)| segment.text(at))
     }
 
-    /// The vector of a row as it is stored: normalised, for cosine.
+    /// The vector of a row as it is stored: normalised, for cosine; `None` in an index of binary codes.
     pub fn vector(&self, row: usize) -> Option<&[f32]> {
+        if self.manifest.config.similarity.is_binary() {
+            return None;
+        }
         self.place(row).map(|(segment, at)| segment.vectors(at, 1))
+    }
+
+    /// The binary code of a row, in an index of them: bit `i mod 64` of word `i / 64` is set where number `i` of its vector was at
+    /// least 0.
+    pub fn code(&self, row: usize) -> Option<&[u64]> {
+        if !self.manifest.config.similarity.is_binary() {
+            return None;
+        }
+        self.place(row).map(|(segment, at)| segment.codes(at, 1))
     }
 
     /// The attributes of a row, nulls included; `None` if there is no row of that number.

@@ -42,7 +42,7 @@
 //! | file | body |
 //! |---|---|
 //! | `manifest` | JSON: the configuration, the attributes with their types, the segments, and length and checksum of every file below |
-//! | `NNNNNNNN.vectors` | f32 `[rows, dim]`; unit length for cosine |
+//! | `NNNNNNNN.vectors` | f32 `[rows, dim]`; unit length for cosine. Of an index by Hamming distance: u64 `[rows, ⌈dim / 64⌉]`, bit `i mod 64` of word `i / 64` set where number `i` is at least 0, the rest 0 |
 //! | `NNNNNNNN.ids` | the ids as *strings*: their bytes one after another, zeros up to a multiple of 8, then `rows + 1` offsets (u64) |
 //! | `NNNNNNNN.order` | u32 `[rows]`: the rows in the order of their ids, for finding and comparing ids |
 //! | `NNNNNNNN.texts` | the texts as *strings*; absent where no row of the segment has one |

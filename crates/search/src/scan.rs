@@ -4,6 +4,7 @@
 //! 64 bits. So hits are those of the 64-bit scores for any tiling, instruction set, number of threads and order of work,
 //! and cost one product in the fastest arithmetic there is.
 
+mod codes;
 mod copy;
 mod tiles;
 
@@ -15,6 +16,7 @@ use rayon::prelude::*;
 
 use crate::config::Similarity;
 use crate::segment::Segment;
+pub(crate) use codes::{nearest, pack, words};
 pub(crate) use copy::Copy;
 pub(crate) use tiles::{Tile, tiles};
 
@@ -168,7 +170,7 @@ impl Sink for Best<'_> {
 impl Similarity {
     pub(crate) fn metric(self) -> Metric {
         match self {
-            Similarity::Cosine | Similarity::Dot => Metric::Dot,
+            Similarity::Cosine | Similarity::Dot | Similarity::Hamming => Metric::Dot,
             Similarity::Euclidean => Metric::Euclidean,
         }
     }

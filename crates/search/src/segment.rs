@@ -12,6 +12,7 @@ use crate::error::Result;
 use crate::format::{Kind, Manifest, Mapped, SegmentEntry, Strings};
 use parallax_kernels::exact;
 
+use crate::scan::words;
 pub(crate) use writer::SegmentWriter;
 
 /// The ids of a segment, and its rows in the order of their ids.
@@ -73,8 +74,10 @@ pub(crate) struct Segment {
     /// The number of the first row in the index.
     pub(crate) base: usize,
     dim: usize,
+    /// Bytes of a stored vector or code.
+    row_bytes: usize,
     vectors: Mapped,
-    /// ‖x‖ of each stored row.
+    /// ‖x‖ of each stored row; none of codes.
     pub(crate) norms: Vec<f64>,
     pub(crate) ids: Ids,
     texts: Option<Strings>,
@@ -91,12 +94,23 @@ impl Segment {
     ) -> Result<Self> {
         let (rows, dim) = (entry.rows as usize, manifest.config.dim);
         let vectors = Mapped::open(entry.path(folder, "vectors"), Kind::Vectors, entry.vectors)?;
-        let values: &[f32] = vectors.numbers(0, rows * dim)?;
-        if vectors.body().len() != rows * dim * 4 {
+        let binary = manifest.config.similarity.is_binary();
+        let row_bytes = if binary { words(dim) * 8 } else { dim * 4 };
+        let norms: Vec<f64> = if binary {
+            let codes: &[u64] = vectors.numbers(0, rows * words(dim))?;
+            let spare = if dim.is_multiple_of(64) { 0 } else { u64::MAX << (dim % 64) };
+            if codes.chunks_exact(words(dim)).any(|code| code.last().is_some_and(|word| word & spare != 0)) {
+                return Err(vectors.damaged(format!("a code has more than {dim} bits")));
+            }
+            Vec::new()
+        } else {
+            let values: &[f32] = vectors.numbers(0, rows * dim)?;
+            let rows = values.par_chunks_exact(dim).with_min_len(256);
+            rows.map(|row| exact::dot(row, row).sqrt()).collect()
+        };
+        if vectors.body().len() != rows * row_bytes {
             return Err(vectors.damaged("it is longer than its rows need"));
         }
-        let norms: Vec<f64> =
-            values.par_chunks_exact(dim).with_min_len(256).map(|row| exact::dot(row, row).sqrt()).collect();
         if let Some(row) = norms.iter().position(|norm| !norm.is_finite()) {
             return Err(
                 vectors.damaged(format!("row {row} (counted from 0) holds a number that is not finite"))
@@ -120,10 +134,20 @@ impl Segment {
             })
             .collect::<Result<_>>()?;
         let (ids, deleted) = (Ids::open(folder, entry)?, read_deleted(folder, entry)?);
-        Ok(Segment { rows, base, dim, vectors, norms, ids, texts, columns, deleted })
+        Ok(Segment { rows, base, dim, row_bytes, vectors, norms, ids, texts, columns, deleted })
     }
 
-    /// Rows from `start` on: `[count, dim]`.
+    /// The bytes of a row's vector or code.
+    pub(crate) fn bytes(&self, row: usize) -> &[u8] {
+        self.vectors.checked(row * self.row_bytes, self.row_bytes)
+    }
+
+    /// Codes from `start` on, `[count, words]`, of an index of codes.
+    pub(crate) fn codes(&self, start: usize, count: usize) -> &[u64] {
+        self.vectors.checked(start * self.row_bytes, count * (self.row_bytes / 8))
+    }
+
+    /// Rows from `start` on: `[count, dim]`, of an index of vectors.
     pub(crate) fn vectors(&self, start: usize, count: usize) -> &[f32] {
         self.vectors.checked(start * self.dim * 4, count * self.dim)
     }

@@ -9,6 +9,7 @@ use crate::config::IndexConfig;
 use crate::error::{Error, Result};
 use crate::format::{ColumnEntry, MANIFEST, MAX_COLUMNS, Manifest, VERSION, sync};
 use crate::index::IndexInfo;
+use crate::scan::pack;
 use crate::segment::SegmentWriter;
 use crate::unique::{Duplicates, settle_duplicates};
 
@@ -256,7 +257,15 @@ impl IndexWriter {
         vectors.par_chunks_exact_mut(dim).with_min_len(64).for_each(|row| {
             similarity.prepare(row);
         });
+        let mut code = Vec::new();
         for (row, vector) in vectors.chunks_exact(dim).enumerate() {
+            let stored: &[u8] = if similarity.is_binary() {
+                code.clear();
+                pack(vector, &mut code);
+                bytemuck::cast_slice(&code)
+            } else {
+                bytemuck::cast_slice(vector)
+            };
             if self.segment.as_ref().is_some_and(SegmentWriter::is_full) {
                 self.close_segment()?;
             }
@@ -279,7 +288,7 @@ impl IndexWriter {
                 }
             };
             let text = batch.texts.get(row).map_or("", String::as_str);
-            writer.push(vector, &batch.ids[row], text, values)?;
+            writer.push(stored, &batch.ids[row], text, values)?;
         }
         Ok(())
     }

@@ -37,6 +37,16 @@ pub struct Values {
 }
 
 impl Values {
+    /// Of a trial: single queries, or of a classifier the pseudo-values of its rows, whose mean stands for a measure that is no
+    /// mean over rows.
+    pub(crate) fn after(trial: &Trial, measure: &str) -> Result<Values> {
+        let Some(calls) = &trial.calls else { return Values::of(&trial.after, measure) };
+        let found = trial.after.measures.iter().find(|found| found.name == measure);
+        let value = found.map(|found| found.value).ok_or_else(|| Error::recipe("measure", measure))?;
+        let queries = parallax_eval::pseudo_values(measure, calls)?;
+        Ok(Values { value, rows: (0..queries.len() as u32).collect(), queries })
+    }
+
     pub(crate) fn of(retrieval: &Retrieval, measure: &str) -> Result<Values> {
         let queries = parallax::tune::column(retrieval, measure)?.to_vec();
         let rows = retrieval

@@ -255,7 +255,12 @@ impl Work<'_, '_> {
             Some(train) => Some(Values::of(train, &claim.measure)?.value),
             None => None,
         };
-        let measured = Measured { losses: trial.losses.clone(), train, ..of(&trial.after)? };
+        let measured = Measured {
+            values: Values::after(&trial, &claim.measure)?,
+            losses: trial.losses.clone(),
+            train,
+            data_sha256: trial.data_sha256.clone(),
+        };
         Ok((frozen, measured))
     }
 

@@ -262,7 +262,7 @@ fn counts(trainer: &Trainer<'_>, rows: &[u32]) -> HashMap<u32, usize> {
 /// Counted on a batch: references, or proxies, that are of another class than the anchor.
 fn negatives(trainer: &Trainer<'_>, rows: &[u32]) -> Result<f64> {
     let wants = trainer.objective.wants();
-    if wants.targets.is_some() {
+    if wants.targets.is_some() || wants.logits {
         return Ok(0.0);
     }
     if let Some(per_class) = wants.proxies {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{Load, at_least_one};
+use super::{Codes, Load, at_least_one};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Index {
@@ -56,6 +56,9 @@ pub(crate) struct IndexBuild {
     /// The name of the prompt put before every text.
     #[arg(long, value_name = "NAME")]
     pub(crate) prompt: Option<String>,
+    /// Store binary codes, one bit a number, instead of vectors, and compare them by Hamming distance.
+    #[arg(long, value_name = "CODES")]
+    pub(crate) codes: Option<Codes>,
     #[command(flatten)]
     pub(crate) load: Load,
     /// Tokens embedded at once; memory and speed only.

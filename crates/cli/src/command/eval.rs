@@ -22,6 +22,7 @@ pub(crate) fn eval(global: &Global, args: Eval) -> anyhow::Result<()> {
         measures: if args.measures.is_empty() { usual.measures } else { args.measures },
         batch_tokens: args.batch_tokens.unwrap_or(usual.batch_tokens),
         resamples: args.resamples.unwrap_or(usual.resamples),
+        codes: args.codes.map(Into::into),
     };
     let part = match (args.part, &data.split) {
         (None, None) | (Some(args::Part::All), _) => parallax::Part::All,

@@ -52,6 +52,7 @@ fn make(global: &Global, args: IndexBuild) -> anyhow::Result<()> {
         append: args.append,
         force: args.force,
         prompt: args.prompt.as_deref(),
+        codes: args.codes.map(Into::into),
         batch_tokens: args.batch_tokens.unwrap_or(BATCH_TOKENS),
         stop: &stop,
     };
@@ -64,7 +65,8 @@ fn make(global: &Global, args: IndexBuild) -> anyhow::Result<()> {
 }
 
 fn described(info: &store::IndexInfo) -> String {
-    let mut text = format!("{} rows of {} numbers, {:.1} MB", info.rows, info.dim, info.bytes as f64 / 1e6);
+    let unit = if info.similarity == store::Similarity::Hamming { "bits" } else { "numbers" };
+    let mut text = format!("{} rows of {} {unit}, {:.1} MB", info.rows, info.dim, info.bytes as f64 / 1e6);
     if let Some(model) = &info.model {
         let _ = write!(text, ", by {model}");
     }

@@ -260,6 +260,15 @@ const LOSSES: &[[&str; 5]] = &[
         "Bardes 2022",
         "`4·B·D + D²`",
     ],
+    [
+        "anyloss",
+        "`1 − score(tp, fp, fn, tn)` of a soft confusion matrix, `ŷ = σ(L(σ(z) − ½))`",
+        "logits",
+        "Han 2024",
+        "`B·C`",
+    ],
+    ["binary_cross_entropy", "`mean w y log(1 + e^(−z)) + (1 − y) log(1 + e^z)`", "logits", "-", "`B·C`"],
+    ["cross_entropy", "`mean log Σ_c e^(z_c) − z_y`", "logits", "-", "`B·C`"],
     ["cosent", "`log(1 + Σ_(tᵢ > tⱼ) e^(λ(sⱼ − sᵢ)))` over pairs of pairs", "cosine", "Su 2022", "`B·D`"],
     ["angle", "as `cosent` on angles in the complex plane", "cosine", "Li 2024", "`B·D`"],
     ["cosine_mse", "`mean (sᵢ − tᵢ)²`", "cosine", "Reimers 2019", "`B·D`"],
@@ -277,6 +286,7 @@ const LOSSES: &[[&str; 5]] = &[
 const REGULARIZERS: &[[&str; 3]] = &[
     ["lp", "`mean ‖x‖ₚ^power`", "Movshovitz-Attias 2017"],
     ["zero_mean", "`mean |Σ_k x_k|`", "Yuan 2019"],
+    ["quantization", "`mean (|x_k| − 1)²`", "Liu 2016"],
     ["center_invariant", "`mean (‖w‖² − m)²/4`, `m` the mean of `‖w‖²`", "Wu 2017"],
     ["sparse_centers", "`½ mean √(2 − 2 cos(w_ck, w_cl))` over pairs of proxies of a class", "Qian 2019"],
     ["regular_face", "`mean max_(j≠i) cos(wᵢ, wⱼ)`", "Zhao 2019"],

@@ -48,6 +48,8 @@ pub trait DenseLoss: Sync {
     const PAIRED: bool = false;
     /// Whether the batch must be compared with itself.
     const ITSELF: bool = false;
+    /// Whether the rows of the batch are logits of classes, one output for each class or one for two classes.
+    const LOGITS: bool = false;
 
     /// The distance where the objective names none.
     fn distance(&self) -> DistanceConfig {

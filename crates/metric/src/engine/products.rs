@@ -28,7 +28,7 @@ impl<T: Real> Problem<'_, T> {
             Form::Product => dot(),
             Form::Codes => T::of(0.5) * (T::of(self.dim as f64) - dot()),
             Form::Differences { p, power } => of_differences(p, power, x, r),
-            form => form.of_squared(squared(x, r), self.x.squares[i]),
+            form => form.of_squared(squared(x, r), self.x.divisor(i)),
         }
     }
 
@@ -90,6 +90,7 @@ impl<T: Real> Problem<'_, T> {
                 if let Some(itself) = itself {
                     s[itself] = T::ZERO;
                 }
+                let n = self.x.divisor(i);
                 match form {
                     Form::Euclidean { power: 1.0 } => vector::roots(s),
                     Form::Euclidean { power: 2.0 } => {}
@@ -108,7 +109,7 @@ impl<T: Real> Problem<'_, T> {
         apart: &mut Vec<Apart<T>>,
     ) {
         let form = self.distance.form();
-        let n = self.x.squares.get(i).copied().unwrap_or(T::ONE);
+        let n = self.x.divisor(i);
         let two = T::of(2.0);
         let (columns, values, slopes) = scratch.positives.parts();
         for ((&column, &value), &d) in columns.iter().zip(values).zip(&*slopes) {
@@ -205,7 +206,7 @@ impl<T: Real> Problem<'_, T> {
             return T::ZERO;
         }
         // s = f(d²), d² = nᵢ + nⱼ − 2g: the coefficient of g is −q, that of xᵢ and of rⱼ themselves q = 2 f'.
-        let n = self.x.squares[i];
+        let n = self.x.divisor(i);
         let mut own = 0.0f64;
         for side in [&mut scratch.positives, &mut scratch.negatives] {
             let (_, values, slopes) = side.parts();

@@ -53,6 +53,7 @@ pub use tuplet_margin::TupletMargin;
 use crate::dense::{Angular, DenseLoss, DynamicSoftMargin, Histogram, Manifold, NPairs, Vicreg};
 use crate::distance::DistanceConfig;
 use crate::error::Error;
+use crate::logit::{Anyloss, BinaryCrossEntropy, CrossEntropy};
 use crate::proxy::{
     Arcface, Cosface, LargeMarginSoftmax, NormalizedSoftmax, P2sGrad, ProxyAnchor, ProxyLoss, ProxyNca,
     ProxyNcaPlusPlus, SoftTriple, Sphereface, SubCenterArcface,
@@ -178,6 +179,12 @@ losses! {
     dense DynamicSoftMargin,
     /// Agreement of two views, with dimensions that vary and do not repeat one another (Bardes et al., ICLR 2022).
     dense Vicreg,
+    /// A score of the confusion matrix, such as F1, as the loss of a classifier (Han et al., 2024).
+    dense Anyloss,
+    /// Log-loss of each output of a classifier by itself.
+    dense BinaryCrossEntropy,
+    /// Log-loss of a softmax over the classes of a classifier.
+    dense CrossEntropy,
     /// Pairs in the order of their scores (Su, 2022).
     scored Cosent,
     /// Pairs in the order of their scores, on angles in the complex plane (Li and Li, ACL 2024).
@@ -203,6 +210,9 @@ pub struct Wants {
     pub pairs: bool,
     /// A batch that is compared with itself: the loss refuses references.
     pub itself: bool,
+    /// Logits of classes instead of embeddings: one output for each class, or one for two classes, the second of which is
+    /// the positive one.
+    pub logits: bool,
     /// A teacher's opinion of the batch: [`Context::teacher`](crate::Context).
     pub teacher: bool,
     /// How many numbers the loss keeps from batch to batch, zeros to begin with: [`Context::state`](crate::Context) takes
@@ -221,6 +231,7 @@ impl Wants {
             Wants { proxies: Some(_), .. } => "it compares embeddings with proxies",
             Wants { targets: Some(_), .. } => "only given pairs with scores are compared",
             Wants { pairs: true, .. } => "its references are the other ends of the pairs of a batch",
+            Wants { logits: true, .. } => "it compares logits with classes",
             Wants { itself: true, .. } => "it compares the batch with itself alone",
             _ => return Ok(()),
         };
@@ -346,7 +357,13 @@ impl LossConfig {
                 Wants { proxies: Some(loss.per_class()), itself: true, ..Wants::default() }
             }
             fn dense<L: DenseLoss>(self, loss: &L) -> Wants {
-                Wants { pairs: L::PAIRED, itself: L::ITSELF, state: loss.state(), ..Wants::default() }
+                Wants {
+                    pairs: L::PAIRED,
+                    itself: L::ITSELF,
+                    logits: L::LOGITS,
+                    state: loss.state(),
+                    ..Wants::default()
+                }
             }
             fn scored<L: ScoredLoss>(self, _loss: &L) -> Wants {
                 Wants { targets: Some(L::TARGETS), pairs: true, ..Wants::default() }

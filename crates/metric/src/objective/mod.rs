@@ -106,6 +106,9 @@ impl Objective {
         if self.proxy_regularizer.is_some() && wants.proxies.is_none() {
             return Err(Error::NoProxies);
         }
+        if wants.logits && self.matryoshka.is_some() {
+            return Err(Error::Unused { loss: self.loss.name(), part: "matryoshka" });
+        }
         if let Some(memory) = &self.memory {
             memory.check()?;
             wants.remembered(self.loss.name())?;

@@ -7,6 +7,7 @@
 
 mod center_invariant;
 mod lp;
+mod quantization;
 mod regular_face;
 mod sparse_centers;
 mod zero_mean;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub use center_invariant::CenterInvariant;
 pub use lp::LpNorm;
+pub use quantization::Quantization;
 pub use regular_face::RegularFace;
 pub use sparse_centers::SparseCenters;
 pub use zero_mean::ZeroMean;
@@ -88,6 +90,9 @@ regularizers! {
     LpNorm,
     /// Mean size of the sum over the dimensions, which keeps vectors centred.
     ZeroMean,
+    /// Mean square of how far components are from −1 and +1, which draws soft codes to their signs (Liu et al., Deep Supervised
+    /// Hashing, CVPR 2016).
+    Quantization,
     /// Spread of the squared lengths, so that no class is favoured by a longer proxy (Wu et al., Deep Face Recognition with
     /// Center Invariant Loss, ACM MM Workshops 2017).
     CenterInvariant,
@@ -142,6 +147,7 @@ mod tests {
             RegularizerConfig::LpNorm(LpNorm { p: 1.0, power: 2.0, weight: 0.3 }),
             RegularizerConfig::LpNorm(LpNorm { p: 3.0, power: 3.0, weight: 0.3 }),
             RegularizerConfig::ZeroMean(ZeroMean { weight: 2.0 }),
+            RegularizerConfig::Quantization(Quantization { weight: 0.7 }),
             RegularizerConfig::CenterInvariant(CenterInvariant { weight: 0.5 }),
             RegularizerConfig::SparseCenters(SparseCenters { centers_per_class: 3, weight: 1.0 }),
             RegularizerConfig::RegularFace(RegularFace { weight: 1.5 }),

@@ -4,6 +4,7 @@
 //! version of sentence-transformers resolves those. A folder with a module that is not known is refused by its name.
 
 mod calibration;
+mod classes;
 mod json;
 mod mapped;
 mod modules;
@@ -12,6 +13,7 @@ pub mod weights;
 mod write;
 
 pub use calibration::{CALIBRATION, Calibration};
+pub use classes::{CLASSES, Classes};
 pub use modules::{Module, ModuleKind};
 pub(crate) use read::fill;
 pub use read::{Folder, Similarity};

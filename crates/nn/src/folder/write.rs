@@ -15,7 +15,8 @@ use crate::sentence::SentenceEncoder;
 use crate::{Error, Result};
 
 /// Files of the source folder that are written anew, or hold weights in formats that would no longer be true.
-const NOT_COPIED: [&str; 7] = [
+const NOT_COPIED: [&str; 8] = [
+    super::CLASSES,
     "modules.json",
     "config_sentence_transformers.json",
     "model.safetensors",
@@ -81,6 +82,9 @@ fn fill(model: &SentenceEncoder, to: &Path, card: &str) -> Result<()> {
         fs::create_dir(&folder).map_err(Error::io(&folder))?;
         write_json(&folder.join("config.json"), &pooling_config(&tower.pooling, tower.width()))?;
         modules.push(entry(1, POOLING, "1_Pooling"));
+    }
+    if let Some(classes) = model.classes() {
+        classes.write(to)?;
     }
     for stage in &model.network().head {
         let index = modules.len();

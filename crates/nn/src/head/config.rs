@@ -19,6 +19,10 @@ pub enum Head {
     Residual(Residual),
     /// H linear views, each normalised, concatenated: the cosine is the mean of the heads' cosines.
     MultiHead(MultiHead),
+    /// `W x + b` with W = 0 at the start: a logit for each class, or one for two classes. For the losses of a classifier.
+    Classifier(Classifier),
+    /// `tanh(W x + b)`, randomly initialised, in (−1, 1): its signs are binary codes. For comparisons by signs (Hamming).
+    Hash(Hash),
 }
 
 /// Settings of [`Head::Linear`].
@@ -79,11 +83,45 @@ impl Default for MultiHead {
     }
 }
 
+/// Settings of [`Head::Classifier`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Classifier {
+    /// Number of outputs, at least 1; that of the classes where it is not given.
+    pub outputs: Option<usize>,
+    /// Width of a hidden layer between, randomly initialised; none where it is not given.
+    pub hidden: Option<usize>,
+    /// The hidden activation.
+    pub activation: Activation,
+    /// Whether the outputs have a bias b.
+    pub bias: bool,
+}
+
+impl Default for Classifier {
+    fn default() -> Self {
+        Classifier { outputs: None, hidden: None, activation: Activation::Gelu, bias: true }
+    }
+}
+
+/// Settings of [`Head::Hash`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Hash {
+    /// Bits of a code, at least 1.
+    pub bits: usize,
+}
+
+impl Default for Hash {
+    fn default() -> Self {
+        Hash { bits: 64 }
+    }
+}
+
 impl Head {
-    /// The stages for vectors of dimension `input`, with a final [`Normalize`].
+    /// The stages for vectors of dimension `input`, with a final [`Normalize`] but for logits and codes.
     ///
     /// # Errors
-    /// A dimension or a head count of 0, or an input that the heads do not divide.
+    /// A dimension or a head count of 0, an input that the heads do not divide, a classifier without a number of outputs.
     pub fn build(&self, input: usize, key: Key, device: &Device) -> Result<Vec<Stage>> {
         let key = key.named("head");
         let dense = |linear, activation, residual| Stage::Dense(Dense { linear, activation, residual });
@@ -107,11 +145,7 @@ impl Head {
             Head::Mlp(Mlp { hidden, dim, activation }) => {
                 let hidden = positive("hidden", hidden.unwrap_or(input))?;
                 let output = positive("dim", dim.unwrap_or(input))?;
-                if activation.python().is_none() {
-                    return Err(Error::Setting(format!(
-                        "head.activation = {activation:?} cannot be written as a sentence-transformers module"
-                    )));
-                }
+                check_python(*activation)?;
                 vec![
                     dense(Layer::random(input, hidden, true, key.at(0), device), *activation, false),
                     dense(
@@ -139,8 +173,36 @@ impl Head {
                 };
                 vec![Stage::MultiHead(MultiHeadProjection { linear, heads })]
             }
+            Head::Classifier(Classifier { outputs, hidden, activation, bias }) => {
+                let Some(outputs) = *outputs else {
+                    return Err(Error::Setting("head.outputs is not given, and there are no classes".into()));
+                };
+                let outputs = positive("outputs", outputs)?;
+                let (mut stages, mut width) = (Vec::new(), input);
+                if let Some(hidden) = *hidden {
+                    width = positive("hidden", hidden)?;
+                    check_python(*activation)?;
+                    stages.push(dense(Layer::random(input, width, true, key, device), *activation, false));
+                }
+                stages.push(dense(Layer::zeros(width, outputs, *bias, device), Activation::Identity, false));
+                return Ok(stages);
+            }
+            Head::Hash(Hash { bits }) => {
+                let layer = Layer::random(input, positive("bits", *bits)?, true, key, device);
+                return Ok(vec![dense(layer, Activation::Tanh, false)]);
+            }
         };
         stages.push(Stage::Normalize(Normalize {}));
         Ok(stages)
+    }
+}
+
+/// Refuses an activation that no module of sentence-transformers has.
+fn check_python(activation: Activation) -> Result<()> {
+    match activation.python() {
+        Some(_) => Ok(()),
+        None => Err(Error::Setting(format!(
+            "head.activation = {activation:?} cannot be written as a sentence-transformers module"
+        ))),
     }
 }

@@ -7,7 +7,7 @@ mod config;
 mod dense;
 mod multi_head;
 
-pub use config::{Head, Linear as LinearHead, Mlp, MultiHead, Residual};
+pub use config::{Classifier, Hash, Head, Linear as LinearHead, Mlp, MultiHead, Residual};
 pub use dense::Dense;
 pub use multi_head::MultiHeadProjection;
 

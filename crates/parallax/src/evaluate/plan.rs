@@ -1,6 +1,6 @@
 use std::fmt;
 
-use parallax_eval::{Measure, Similarity};
+use parallax_eval::{CLASSIFIER_MEASURES, Measure, Similarity};
 use parallax_train::duration;
 use serde::Serialize;
 
@@ -44,6 +44,7 @@ pub fn plan(model: Option<&Model>, evaluation: &Evaluation) -> Result<Evaluation
         classes: classes(&rows, &selected),
         dim: encoder.dim(),
         measures: match rows.scored() {
+            _ if encoder.classes().is_some() => CLASSIFIER_MEASURES.map(str::to_owned).to_vec(),
             true => CORRELATIONS.map(str::to_owned).to_vec(),
             false => settings.measures.iter().map(Measure::to_string).collect(),
         },

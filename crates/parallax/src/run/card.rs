@@ -65,6 +65,25 @@ pub(super) fn card(config: &RunConfig, loss: &str, outcome: &Outcome) -> String 
             let _ = writeln!(text, "- intervals: {}", outcome.interval_method);
         }
     }
+    if let Some(classes) = &outcome.classes {
+        let names = classes.names();
+        match classes.outputs() {
+            1 => {
+                let [no, yes] = [0, 1].map(|at: usize| names.get(at).cloned().unwrap_or_default());
+                let _ = writeln!(
+                    text,
+                    "\n## Classes\n\nThe output is a logit: `{yes}` where it is at least 0, `{no}` where it is below."
+                );
+            }
+            outputs => {
+                let _ = writeln!(
+                    text,
+                    "\n## Classes\n\nThe {outputs} outputs are logits; a row is of the class with the largest: {}.",
+                    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+                );
+            }
+        }
+    }
     let (data, training) = (&outcome.data, &outcome.training);
     text.push_str("\n## Training\n\n");
     let _ =

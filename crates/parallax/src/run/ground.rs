@@ -6,11 +6,12 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use parallax_data::sampler::{PerClassSampler, Rows, Sampler, ShuffledSampler};
+use parallax_data::sampler::{PerClassSampler, Rows, Sampler, ShuffledSampler, StratifiedSampler};
 use parallax_data::{Parts, atomic_write};
 use parallax_eval::{RetrievalConfig, paired_bootstrap};
 use parallax_linear::{Selection, SelectionConfig};
 use parallax_nn::SentenceEncoder;
+use parallax_nn::folder::Classes;
 use parallax_random::Key;
 use parallax_train::{Criterion, Measures, Trainer, checkpoint, peak_memory};
 
@@ -18,8 +19,8 @@ use super::rows::TrainRows;
 use super::start::fingerprint;
 use super::teacher::{self, Teacher};
 use super::{
-    DataSummary, Done, Event, Outcome, RunPlan, TrainOptions, TrainSummary, Validation, adapt, card, page,
-    reported, seconds_per_row,
+    DataSummary, Done, Event, Outcome, RunPlan, TrainOptions, TrainSummary, Validation, adapt, card, classes,
+    page, reported, seconds_per_row,
 };
 use crate::config::RunConfig;
 use crate::dataset::{Dataset, Reader};
@@ -35,6 +36,8 @@ pub(super) struct Ground<'a> {
     /// Whether that is a loss of the caller's own.
     pub(super) own: bool,
     pub(super) data: &'a Dataset,
+    /// What is told apart, where the model is to be a classifier.
+    pub(super) classes: Option<&'a Classes>,
     pub(super) parts: &'a Parts,
     pub(super) reader: &'a Reader,
     pub(super) key: Key,
@@ -92,6 +95,7 @@ impl Ground<'_> {
             texts: &hashes,
         };
         let sampler = config.train.sampler.clone().unwrap_or_else(|| match data.classes() {
+            Some(_) if self.classes.is_some() => Sampler::Stratified(StratifiedSampler::default()),
             Some(_) => Sampler::PerClass(PerClassSampler::default()),
             None => Sampler::Shuffled(ShuffledSampler::default()),
         });
@@ -242,6 +246,7 @@ impl Ground<'_> {
                 ));
                 None
             }
+            _ if !self.measurable(&base) => None,
             rows => {
                 on_event(&Event::Message(format!("measuring {} rows before", rows.len())));
                 let begun = Instant::now();
@@ -256,7 +261,7 @@ impl Ground<'_> {
         };
         let main = &config.train.validate_with;
         let validated = |model: &SentenceEncoder| -> Result<Option<f64>> {
-            if parts.validation.is_empty() || part == "validation" {
+            if parts.validation.is_empty() || part == "validation" || !self.measurable(model) {
                 return Ok(None);
             }
             let found = self.measured(model, &parts.validation, 0)?.retrieval.measures;
@@ -276,6 +281,7 @@ impl Ground<'_> {
             training: made.training,
             adapter: made.adapter,
             data: DataSummary::new(data, parts, data.sha256()?),
+            classes: made.model.classes().cloned(),
             ..Outcome::default()
         };
         if outcome.interrupted {
@@ -285,13 +291,18 @@ impl Ground<'_> {
             outcome.validation = Some(Validation { measure: main.clone(), before, after });
         }
         let mut after = None;
-        if let Some(before) = &before {
-            on_event(&Event::Message("measuring again".into()));
+        if !rows.is_empty() {
+            let again = if before.is_some() { "again" } else { "after" };
+            on_event(&Event::Message(format!("measuring {again}")));
             let result = self.measured(&made.model, rows, config.evaluate.resamples)?;
-            outcome.compare(&before.retrieval, &result.retrieval, |name, x, y| {
+            let old = before.as_ref().map(|before| &before.retrieval);
+            outcome.compare(old, &result.retrieval, |name, x, y| {
                 paired_bootstrap(x, y, config.evaluate.resamples, key.named("paired").named(name))
             })?;
             runs::write_queries(folder, rows, &result.retrieval)?;
+            if let Some(classes) = made.model.classes() {
+                classes::write_predictions(folder, rows, &data.targets(classes, rows)?, &result.vectors)?;
+            }
             after = Some(result);
         }
         outcome.advise();
@@ -339,6 +350,11 @@ impl Ground<'_> {
         if self.config.adapter.is_some() { "closed form".to_owned() } else { self.objective.name() }
     }
 
+    /// Whether the measures of this run are defined for a model: those of a classifier only for one of its classes.
+    pub(super) fn measurable(&self, model: &SentenceEncoder) -> bool {
+        model.classes() == self.classes
+    }
+
     pub(super) fn measured(
         &self,
         model: &SentenceEncoder,
@@ -353,12 +369,12 @@ impl Ground<'_> {
             seed: key.named("evaluate").bits(0),
             ..RetrievalConfig::default()
         };
-        measure(data, reader, model, rows, &settings, config.evaluate.batch_tokens, &mut |_| ())
+        measure(data, reader, model, rows, &settings, &config.evaluate, &mut |_| ())
     }
 
     /// Nothing worth keeping: leaves no trace of a run that never was. A folder with anything else in it stays.
     fn clear(&self) {
-        for name in ["config.toml", "metrics.jsonl", "report.html", runs::QUERIES] {
+        for name in ["config.toml", "metrics.jsonl", "report.html", runs::QUERIES, classes::PREDICTIONS] {
             let _ = fs::remove_file(self.folder.join(name));
         }
         let _ = parallax_train::tensorboard::remove(self.folder);

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use parallax_data::{Labels, Parts};
-use parallax_eval::{Interval, Retrieval, SCORED_PAIRS};
+use parallax_eval::{CLASSIFICATION, Interval, Retrieval, SCORED_PAIRS};
 use parallax_linear::Selection;
 use parallax_nn::Precision;
+use parallax_nn::folder::Classes;
 use parallax_report::MeasureChange;
 use parallax_train::{Plan, Trained, Trainer, duration};
 use serde::{Deserialize, Serialize};
@@ -56,6 +57,9 @@ pub struct Outcome {
     /// The measure that decides, on the validation rows: of the model as it was, and of the one that is kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub validation: Option<Validation>,
+    /// What the outputs of the model stand for, where it is a classifier.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub classes: Option<Classes>,
     /// The page that shows it all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub report: Option<PathBuf>,
@@ -205,30 +209,31 @@ impl TrainSummary {
 }
 
 impl Outcome {
-    /// Fills in the measures; `paired` compares the values of single queries.
+    /// Fills in the measures, those before where there are any; `paired` compares the values of single queries.
     pub(super) fn compare(
         &mut self,
-        before: &Retrieval,
+        before: Option<&Retrieval>,
         after: &Retrieval,
         paired: impl Fn(&str, &[f64], &[f64]) -> Result<Interval, parallax_eval::Error>,
     ) -> Result<()> {
         let empty = Vec::new();
         let columns = |r: &Retrieval| r.per_query.as_ref().map_or(empty.clone(), |p| p.columns.clone());
-        let (old, new) = (columns(before), columns(after));
-        for (at, (x, y)) in before.measures.iter().zip(&after.measures).enumerate() {
+        let (old, new) = (before.map_or(empty.clone(), columns), columns(after));
+        for (at, y) in after.measures.iter().enumerate() {
+            let x = before.and_then(|before| before.measures.get(at));
             let change = match (old.get(at), new.get(at)) {
-                (Some(a), Some(b)) if before.resamples > 0 => Some(paired(&x.name, a, b)?),
+                (Some(a), Some(b)) if after.resamples > 0 => Some(paired(&y.name, a, b)?),
                 _ => None,
             };
             self.measures.push(MeasureChange {
-                name: x.name.clone(),
-                before: Some(x.value),
-                before_interval: x.interval,
+                name: y.name.clone(),
+                before: x.map(|x| x.value),
+                before_interval: x.and_then(|x| x.interval),
                 after: Some(y.value),
                 after_interval: y.interval,
                 change: change.as_ref().map(|change: &Interval| change.mean_difference),
                 change_interval: change.map(|change| [change.low, change.high]),
-                definition: x.definition.clone(),
+                definition: y.definition.clone(),
             });
         }
         self.queries = after.queries;
@@ -273,6 +278,9 @@ impl Outcome {
 
     /// How many queries, or pairs with scores, were measured in which way.
     pub(super) fn measured_on(&self) -> String {
+        if let Some(rest) = self.mode.strip_prefix(CLASSIFICATION) {
+            return format!("{} rows{rest}", self.queries);
+        }
         match self.mode.strip_prefix(SCORED_PAIRS) {
             Some(rest) => format!("{} pairs with scores{rest}", self.queries),
             None => format!("{} queries, {}", self.queries, self.mode),

@@ -31,7 +31,7 @@ pub(super) fn page(
     key: Key,
 ) -> Result<Report> {
     let evidence = match measured {
-        Some((before, after)) if rows.len() <= MOST_ROWS && !data.scored() => {
+        Some((before, after)) if rows.len() <= MOST_ROWS && !data.scored() && outcome.classes.is_none() => {
             Some(evidence(&config.train.validate_with, similarity, data, rows, before, after, key)?)
         }
         _ => None,

@@ -4,13 +4,14 @@ use std::fs;
 use std::path::Path;
 
 use parallax_eval::Measure;
+use parallax_nn::folder::Classes;
 use parallax_nn::head::{Head, LinearHead};
 use parallax_nn::{LoadOptions, SentenceEncoder, cpu};
 use parallax_random::Key;
 use parallax_train::{Criterion, checkpoint};
 use sha2::{Digest, Sha256};
 
-use super::{Event, Outcome};
+use super::{Event, Outcome, classes};
 use crate::config::RunConfig;
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
@@ -41,6 +42,8 @@ pub(super) fn existing(folder: &Path, resume: bool) -> Result<Option<Outcome>> {
 pub(super) fn load(
     config: &RunConfig,
     data: &Dataset,
+    classes: Option<&Classes>,
+    loss: &str,
     key: Key,
     on_event: &mut dyn FnMut(&Event),
 ) -> Result<(SentenceEncoder, SentenceEncoder)> {
@@ -71,6 +74,16 @@ pub(super) fn load(
             (SentenceEncoder::load(&path, &load, &device)?, config.head.as_ref())
         }
     };
+    if let Some(classes) = classes {
+        // A classifier of the same classes goes on with what it has learned.
+        if config.head.is_none() && base.classes() == Some(classes) {
+            return Ok((base.clone(), base));
+        }
+        let head = classes::head(config.head.as_ref(), classes, loss)?;
+        let stages = head.build(base.dim(), key, &device)?;
+        let trained = base.clone().with_head(stages)?.with_classes(classes.clone())?;
+        return Ok((base, trained));
+    }
     let trained = match head {
         Some(head) => base.clone().with_head(head.build(base.dim(), key, &device)?)?,
         None => base.clone(),
@@ -81,20 +94,19 @@ pub(super) fn load(
 /// The measures of scored pairs.
 pub(crate) const CORRELATIONS: [&str; 2] = ["spearman", "pearson"];
 
-pub(super) fn check_validation(config: &RunConfig, scored: bool) -> Result<()> {
+pub(super) fn check_validation(config: &RunConfig, scored: bool, classified: bool) -> Result<()> {
     let names: Vec<String> = match scored {
+        _ if classified => classes::deciders(),
         true => CORRELATIONS.map(str::to_owned).to_vec(),
         false => config.evaluate.measures.iter().map(Measure::to_string).collect(),
     };
     if names.contains(&config.train.validate_with) {
         return Ok(());
     }
-    if scored {
+    if scored || classified {
+        let on = if classified { "a classifier, or smaller is better" } else { "scored pairs" };
         return Err(Error::setting_with(
-            format!(
-                "train.validate_with = \"{}\" is not measured on scored pairs",
-                config.train.validate_with
-            ),
+            format!("train.validate_with = \"{}\" is not measured on {on}", config.train.validate_with),
             format!("set it to one of {}", names.join(", ")),
         ));
     }

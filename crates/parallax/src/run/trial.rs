@@ -14,7 +14,7 @@ use parallax_train::{Trained, Training};
 
 use super::ground::Ground;
 use super::teacher::Teacher;
-use super::{Event, reported, start};
+use super::{Event, classes, reported, start};
 use crate::config::RunConfig;
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
@@ -61,6 +61,8 @@ pub struct Trial {
     pub train: Option<Retrieval>,
     /// The vectors.
     pub vectors: Option<TrialVectors>,
+    /// Of a classifier with one output: for each measured row whether it is positive, and whether it is called positive.
+    pub calls: Option<Vec<(bool, bool)>>,
     /// (step, loss).
     pub losses: Vec<(u64, f64)>,
     /// (step, value of the measure that decides), on the validation rows.
@@ -106,8 +108,15 @@ pub fn trial(config: &RunConfig, options: &TrialOptions, on_event: &mut dyn FnMu
     if !(options.share > 0.0 && options.share <= 1.0) {
         return Err(Error::setting(format!("the share of the steps is {}, not in (0, 1]", options.share)));
     }
-    let data = Dataset::open(&config.data)?;
-    let split = data.split(config.data.split.as_ref());
+    let loss = config.objective.loss.name();
+    let logits = config.objective.wants().logits;
+    let mut data = Dataset::open(&config.data)?;
+    let classes = classes::learn_from(&mut config, &mut data, logits, loss, on_event)?;
+    let data = data;
+    let split = match &classes {
+        Some(_) => classes::split(config.data.split.as_ref(), &data)?,
+        None => data.split(config.data.split.as_ref()),
+    };
     let parts = match &options.parts {
         Some(parts) => parts.clone(),
         None => split.assign(data.len(), data.classes(), data.table(), key)?,
@@ -115,19 +124,23 @@ pub fn trial(config: &RunConfig, options: &TrialOptions, on_event: &mut dyn FnMu
     if let Some(labels) = data.classes() {
         parallax_data::split::check_trainable(labels, &parts.train)?;
     }
-    if let (Some(_), Some(labels)) = (&options.parts, data.classes()) {
+    if classes.is_some() {
+        classes::check_parts(&data, &parts)?;
+    }
+    if let (Some(_), None, Some(labels)) = (&options.parts, &classes, data.classes()) {
         fit_batch(&mut config.train, &labels.select(&parts.train));
     }
     let config = &config;
-    let (base, begin) = start::load(config, &data, key, on_event)?;
+    let (base, begin) = start::load(config, &data, classes.as_ref(), loss, key, on_event)?;
     let reader = data.reader(&base, config.model.as_ref().and_then(|m| m.prompt.as_deref()))?;
-    start::check_validation(config, data.scored())?;
+    start::check_validation(config, data.scored(), classes.is_some())?;
     let scratch = tempfile::tempdir().map_err(Error::io(&std::env::temp_dir(), "write to"))?;
     let ground = Ground {
         config,
         objective: &config.objective,
         own: false,
         data: &data,
+        classes: classes.as_ref(),
         parts: &parts,
         reader: &reader,
         key,
@@ -160,8 +173,8 @@ impl Ground<'_> {
             return Err(Error::setting_with("there are no rows to measure on", "set data.split"));
         }
         let before = match options.before {
-            true => Some(self.measured(&base, rows, 0)?.retrieval),
-            false => None,
+            true if self.measurable(&base) => Some(self.measured(&base, rows, 0)?.retrieval),
+            _ => None,
         };
         let teacher = Teacher::load(self.config, self.data, on_event)?;
         let (mut losses, mut validations) = (Vec::new(), Vec::new());
@@ -205,7 +218,15 @@ impl Ground<'_> {
             test: measured.vectors.clone(),
             test_labels: labels(rows),
         });
+        let calls = match model.classes() {
+            Some(classes) if measured.dim == 1 => {
+                let targets = self.data.targets(classes, rows)?;
+                Some(targets.iter().zip(&measured.vectors).map(|(&class, &z)| (class == 1, z >= 0.0)).collect())
+            }
+            _ => None,
+        };
         Ok(Trial {
+            calls,
             before,
             after: measured.retrieval,
             train: train.filter(|_| options.on_train).map(|train| train.retrieval),

@@ -37,15 +37,15 @@ impl SegmentWriter {
         })
     }
 
-    /// Adds a prepared row. `values` are places of attributes in the manifest and their values.
+    /// Adds a row, as its vector or code is stored. `values` are places of attributes in the manifest and their values.
     pub(crate) fn push<'a>(
         &mut self,
-        vector: &[f32],
+        vector: &[u8],
         id: &str,
         text: &str,
         values: impl IntoIterator<Item = (usize, Value<'a>)>,
     ) -> Result<()> {
-        self.vectors.write(bytemuck::cast_slice(vector))?;
+        self.vectors.write(vector)?;
         self.ids.push(id)?;
         self.texts.push(text)?;
         let row = self.names.len();

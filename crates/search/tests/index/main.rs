@@ -1,5 +1,6 @@
 //! The index through its public face: exactness, filters, writing, damage, old versions.
 
+mod codes;
 mod damage;
 mod exact;
 mod filters;

@@ -107,6 +107,9 @@ pub(crate) fn score(similarity: Similarity, x: &[f32], y: &[f32]) -> f64 {
             let norms = (dot(x, x) * dot(y, y)).sqrt();
             if norms == 0.0 { 0.0 } else { dot(x, y) / norms }
         }
+        Similarity::Hamming => {
+            -(x.iter().zip(y).filter(|(a, b)| (**a >= 0.0) != (**b >= 0.0)).count() as f64)
+        }
     }
 }
 

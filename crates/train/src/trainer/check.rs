@@ -57,6 +57,7 @@ impl Trainer<'_> {
             (false, None, _) if taught => return Err(self.useless_teacher("is not guided by a teacher")),
             (false, None, _) => return self.check_memory(),
             (true, ..) if wants.proxies.is_some() => "classes for its proxies, and the rows are pairs",
+            (true, ..) if wants.logits => "rows with a class, and the rows are pairs",
             (true, ..) if wants.itself => "rows with classes, and the rows are pairs",
             (true, Some(Targets::Pairs), Some(2..)) => {
                 "one score for each pair, and there is one for each candidate of a list"
