@@ -46,12 +46,13 @@ pub struct Parameter {
 }
 
 /// Where each family stands in a run file.
-const FAMILIES: [(&str, &str); 13] = [
+const FAMILIES: [(&str, &str); 14] = [
     ("losses", "objective.loss"),
     ("miners", "objective.miner"),
     ("distances", "objective.distance"),
     ("reducers", "objective.reducer"),
     ("regularizers", "objective.regularizer"),
+    ("mixups", "objective.mixup"),
     ("heads", "head"),
     ("adapters", "adapter.adapters"),
     ("samplers", "train.sampler"),

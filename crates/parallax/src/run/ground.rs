@@ -102,6 +102,7 @@ impl Ground<'_> {
             tensorboard: config.output.tensorboard,
         };
         trainer.check()?;
+        trainer.check_model(&start)?;
         if let Some(planned) = planned {
             let mut planned = self.rehearse(planned, &base)?;
             trainer.validation_seconds = planned.row_seconds * parts.validation.len() as f64;
