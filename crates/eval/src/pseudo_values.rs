@@ -65,8 +65,8 @@ pub fn pseudo_values(measure: &str, calls: &[(bool, bool)]) -> Result<Vec<f64>, 
     }
     let all = Cells::of(calls);
     let unknown = || Error::Measure {
-        name: measure.to_owned(),
-        reason: "is not a measure of a confusion matrix".to_owned(),
+        given: measure.to_owned(),
+        valid: "accuracy, precision, recall, f1, balanced_accuracy, g_mean, mcc",
     };
     let whole = all.measure(measure).ok_or_else(unknown)?;
     let n = calls.len() as f64;

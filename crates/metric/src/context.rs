@@ -3,6 +3,7 @@
 use parallax_kernels::Real;
 use parallax_random::Key;
 
+use crate::mixup::Mixtures;
 use crate::tiling::TILE_BYTES;
 
 /// What an evaluation is given beside the batch; the default suits most losses.
@@ -23,6 +24,11 @@ pub struct Context<'a, T> {
     pub targets: Option<&'a [f64]>,
     /// A teacher's opinion of the batch, for losses that use one.
     pub teacher: Option<Teacher<'a, T>>,
+    /// What the metric layer makes of the batch, for the regulariser `energy_confusion`.
+    pub layer: Option<Layer<'a, T>>,
+    /// Mixtures of the batch, for objectives with mixup. Where none are given and embeddings are mixed, they are drawn from the
+    /// key.
+    pub mixed: Option<Mixed<'a, T>>,
     /// What miners and losses that draw at random draw from: give each step a key of its own.
     pub key: Key,
 }
@@ -37,9 +43,31 @@ impl<T> Default for Context<'_, T> {
             proxies: None,
             targets: None,
             teacher: None,
+            layer: None,
+            mixed: None,
             key: Key::new(0),
         }
     }
+}
+
+/// The output of the metric layer, the last linear layer before the embedding, as it is before any normalisation.
+#[derive(Clone, Copy, Debug)]
+pub struct Layer<'a, T> {
+    /// `[rows, dim]`.
+    pub z: &'a [T],
+    /// Dimensions of a row.
+    pub dim: usize,
+    /// Class of each row: of the batch, and of its references where they come from the same network.
+    pub labels: &'a [u32],
+}
+
+/// Mixtures of a batch.
+#[derive(Clone, Copy, Debug)]
+pub struct Mixed<'a, T> {
+    /// What is mixed.
+    pub mixtures: &'a Mixtures,
+    /// The embeddings of the mixtures `[M, dim]`; none where the embeddings of the batch are to be mixed.
+    pub embeddings: Option<&'a [T]>,
 }
 
 /// A teacher's similarities between anchors and references; larger is nearer.

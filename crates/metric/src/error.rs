@@ -207,6 +207,31 @@ pub enum Error {
         /// Pairs of the batch.
         rows: usize,
     },
+    /// The regulariser is on the metric layer and the context has no output of one.
+    #[error("{regularizer} needs the output of the metric layer, the last linear layer before the embedding")]
+    NeedsLayer {
+        /// Name of the regulariser.
+        regularizer: &'static str,
+    },
+    /// The loss does not decompose into two branches, or cannot be compared with mixtures at all.
+    #[error("mixup has no meaning for {loss}: {why}")]
+    NotMixable {
+        /// Name of the loss.
+        loss: &'static str,
+        /// Why not, and what there is instead.
+        why: String,
+    },
+    /// Mixtures are made before the embedding and the context has none.
+    #[error("mixup before the embedding needs the embeddings of the mixtures")]
+    NeedsMixtures,
+    /// A mixture names a row that the batch does not have.
+    #[error("mixture {entry} (counted from 0) has a source outside of the {rows} rows of the batch")]
+    MixtureSource {
+        /// The mixture, from 0.
+        entry: usize,
+        /// Rows of the batch.
+        rows: usize,
+    },
     /// A target score is NaN or infinite.
     #[error("target row {row} (counted from 0) holds {value} in column {column}")]
     TargetNotFinite {

@@ -9,7 +9,7 @@
 //! proxies), losses on a batch as a whole ([`dense`]), losses on pairs with scores ([`scored`]), and losses on the
 //! logits of a classifier ([`logit`]). [`LossConfig`] names them
 //! all; [`Objective::wants`] says what has to be handed in for each, in a [`Context`]. A [`regularizer`] and [`Matryoshka`]
-//! prefixes go with any of them.
+//! prefixes go with any of them, and [`mixup`] with those on pairs and proxies.
 //!
 //! Beside the engine stand a memory of earlier batches ([`Memory`]), gradients in chunks ([`grad_cache`]), the weight of a
 //! pair ([`pair_weights`]) and late interaction ([`maxsim`]).
@@ -31,6 +31,7 @@ mod matryoshka;
 mod maxsim;
 mod memory;
 pub mod miner;
+pub mod mixup;
 mod number;
 mod objective;
 mod parts;
@@ -45,7 +46,7 @@ mod triplets;
 mod weights;
 
 pub use batch::{Batch, Layout, Refs};
-pub use context::{Context, Teacher};
+pub use context::{Context, Layer, Mixed, Teacher};
 pub use distance::{Cosine, DistanceConfig, Dot, Hamming, Lp, Snr, SquaredEuclidean};
 pub use error::Error;
 pub use grad_cache::{ChunkedBatch, grad_cache, grad_cache_by};
@@ -54,9 +55,10 @@ pub use matryoshka::Matryoshka;
 pub use maxsim::{TokenSets, maxsim, maxsim_backward};
 pub use memory::{CrossBatchMemory, Memory};
 pub use miner::MinerConfig;
+pub use mixup::MixupConfig;
 pub use number::Number;
 pub use objective::{
-    ChannelStats, Evaluated, MinedPairs, MinedTriplets, Objective, ObjectiveStats, evaluate_loss,
+    ChannelStats, Evaluated, MinedPairs, MinedTriplets, Objective, ObjectiveStats, OnMixtures, evaluate_loss,
     evaluate_loss_with, loss_memory_bytes,
 };
 pub use parallax_kernels::Real;

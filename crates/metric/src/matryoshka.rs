@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::batch::{Batch, Refs};
-use crate::context::Context;
+use crate::context::{Context, Mixed};
 use crate::error::{Error, require};
 use crate::objective::Evaluated;
 
@@ -75,19 +75,27 @@ impl Matryoshka {
             let r = batch.refs.map(|refs| cut(refs.r, dim, prefix));
             let proxies = context.proxies.map(|proxies| cut(proxies, dim, prefix));
             let refs = batch.refs.zip(r.as_ref()).map(|(refs, r)| Refs { r, ..refs });
+            let embeddings = context.mixed.map(|mixed| mixed.embeddings.map(|values| cut(values, dim, prefix)));
+            let mixed = context.mixed.zip(embeddings.as_ref()).map(|(mixed, embeddings)| Mixed {
+                embeddings: embeddings.as_deref(),
+                ..mixed
+            });
             let part = Batch { x: &x, dim: prefix, labels: batch.labels, refs };
-            let found = evaluate(&part, &Context { proxies: proxies.as_deref(), state, ..*context })?;
+            let found = evaluate(&part, &Context { proxies: proxies.as_deref(), state, mixed, ..*context })?;
             let total = total.get_or_insert_with(|| Evaluated {
                 grad: vec![T::ZERO; batch.x.len()],
                 ref_grad: found.ref_grad.as_ref().map(|g| vec![T::ZERO; g.len() / prefix * dim]),
                 scalar_grad: vec![0.0; found.scalar_grad.len()],
                 proxy_grad: vec![T::ZERO; found.proxy_grad.len() / prefix * dim],
+                mixed_grad: vec![T::ZERO; found.mixed_grad.len() / prefix * dim],
                 ..Evaluated::default()
             });
             total.state.extend(&found.state);
             total.value += weight * found.value;
             add(weight, &found.grad, prefix, &mut total.grad, dim);
             add(weight, &found.proxy_grad, prefix, &mut total.proxy_grad, dim);
+            add(weight, &found.mixed_grad, prefix, &mut total.mixed_grad, dim);
+            found.terms.iter().for_each(|&(name, value)| total.term(name, weight * value));
             if let (Some(to), Some(from)) = (&mut total.ref_grad, &found.ref_grad) {
                 add(weight, from, prefix, to, dim);
             }

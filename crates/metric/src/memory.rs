@@ -228,7 +228,14 @@ impl<T: Number> Memory<T> {
             }
             found.value += weight * own.value;
             let factor = T::of(weight);
-            found.grad.iter_mut().zip(&own.grad).for_each(|(d, &own)| *d += factor * own);
+            let pairs = [
+                (&mut found.grad, &own.grad),
+                (&mut found.layer_grad, &own.layer_grad),
+                (&mut found.mixed_grad, &own.mixed_grad),
+            ];
+            for (to, own) in pairs {
+                to.iter_mut().zip(own).for_each(|(d, &own)| *d += factor * own);
+            }
             found.scalar_grad.iter_mut().zip(&own.scalar_grad).for_each(|(d, own)| *d += weight * own);
         }
         Ok(found)

@@ -5,7 +5,7 @@ use parallax_kernels::Real;
 use crate::batch::Batch;
 use crate::context::Context;
 use crate::error::Error;
-use crate::objective::{Evaluated, Objective};
+use crate::objective::{Evaluated, Objective, OnMixtures};
 
 mod sealed {
     pub trait Sealed {}
@@ -25,6 +25,14 @@ pub trait Number: Real + sealed::Sealed {
         context: &Context<'_, Self>,
         turned: bool,
     ) -> Result<Evaluated<Self>, Error>;
+
+    /// The loss of an objective on mixtures, without its weight; none where it has no mixup.
+    #[doc(hidden)]
+    fn evaluate_mixed(
+        objective: &Objective,
+        batch: &Batch<'_, Self>,
+        context: &Context<'_, Self>,
+    ) -> Result<Option<OnMixtures<Self>>, Error>;
 }
 
 macro_rules! number {
@@ -37,6 +45,14 @@ macro_rules! number {
                 turned: bool,
             ) -> Result<Evaluated<Self>, Error> {
                 objective.evaluate_one_way(batch, context, turned)
+            }
+
+            fn evaluate_mixed(
+                objective: &Objective,
+                batch: &Batch<'_, Self>,
+                context: &Context<'_, Self>,
+            ) -> Result<Option<OnMixtures<Self>>, Error> {
+                objective.evaluate_on_mixtures(batch, context)
             }
         }
     };

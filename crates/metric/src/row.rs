@@ -4,6 +4,7 @@ use parallax_kernels::{Real, vector};
 
 use crate::distance::DistanceConfig;
 use crate::error::Error;
+use crate::mixup::Branches;
 use crate::reducer::{Range, ReducerConfig};
 use crate::relation::Screen;
 use crate::triplets::Triplets;
@@ -116,6 +117,13 @@ pub trait RowLoss: Sync {
     /// computed one by one.
     fn sums_suffice(&self, _pass: usize) -> bool {
         false
+    }
+
+    /// The loss as two branches, for pairs with labels between 0 and 1 ([`mixup`](crate::mixup)); none where it does not
+    /// decompose. `larger_is_nearer` says what the values of the distance in force mean. On labels of 0 and 1 the branches
+    /// must give what [`row`](Self::row) gives.
+    fn branches(&self, _larger_is_nearer: bool) -> Option<Branches> {
+        None
     }
 
     /// Adds a row's statistic to the fold of pass `pass`, which starts at 0; the sum by default.

@@ -361,6 +361,7 @@ fn configs_are_names_and_numbers() {
         reducer: Some(ReducerConfig::avg_non_zero()),
         regularizer: None,
         proxy_regularizer: None,
+        mixup: None,
         matryoshka: None,
         memory: None,
     };

@@ -506,6 +506,24 @@ impl SentenceEncoder {
     /// # Errors
     /// A vector of another dimension than [`Self::input_dim`], or inputs of the wrong kind.
     pub fn forward(&self, batch: &[&Input], pass: &Pass) -> Result<Tensor<2>> {
+        Ok(self.stages(self.pooled(batch, pass)?, 0))
+    }
+
+    /// What is left of the head from stage `from` on, for what that stage reads.
+    pub fn stages(&self, x: Tensor<2>, from: usize) -> Tensor<2> {
+        self.network.head[from.min(self.network.head.len())..].iter().fold(x, |x, stage| stage.forward(x))
+    }
+
+    /// The stage of the head with the last linear layer before the embedding; none without such a stage.
+    pub fn metric_layer(&self) -> Option<usize> {
+        self.network.head.iter().rposition(|stage| stage.linear().is_some())
+    }
+
+    /// What the head reads `[B, input]`: the pooled texts of a batch, or its stored vectors.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    pub fn pooled(&self, batch: &[&Input], pass: &Pass) -> Result<Tensor<2>> {
         let device = self.device();
         let mut texts: Vec<&[u32]> = Vec::new();
         let mut prompts = Vec::new();
@@ -528,7 +546,7 @@ impl SentenceEncoder {
                 }
             }
         }
-        let mut x = match (&self.network.encoder, &self.text) {
+        Ok(match (&self.network.encoder, &self.text) {
             (Some(encoder), Some(tower)) if texts.len() == batch.len() => match encoder {
                 Encoder::Static(table) => table.forward(&texts),
                 Encoder::Transformer(encoder) => {
@@ -543,11 +561,7 @@ impl SentenceEncoder {
             }
             (Some(_), _) => return Err(Error::Setting("this model reads texts, not stored vectors".into())),
             _ => return Err(Error::Setting("this model reads stored vectors, not texts".into())),
-        };
-        for stage in &self.network.head {
-            x = stage.forward(x);
-        }
-        Ok(x)
+        })
     }
 
     /// Where the parameters are.

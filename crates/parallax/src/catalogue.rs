@@ -52,6 +52,7 @@ const FAMILIES: [(&str, &str); 14] = [
     ("distances", "objective.distance"),
     ("reducers", "objective.reducer"),
     ("regularizers", "objective.regularizer"),
+    ("mixups", "objective.mixup"),
     ("heads", "head"),
     ("adapters", "adapter.adapters"),
     ("samplers", "train.sampler"),

@@ -249,6 +249,8 @@ fn training(error: &parallax_train::Error) -> Option<String> {
         E::Evaluation(error) => evaluation(error),
         E::Io { source, .. } => io(source),
         E::Setting(_) => Some("change it in the run file, or with --set".to_owned()),
+        E::NoMetricLayer { .. } => Some("add [head], such as name = \"linear\"".to_owned()),
+        E::TextsNotMixed => Some("use level = \"feature\" or level = \"embedding\"".to_owned()),
         E::Unfed { .. } => Some(
             "choose another objective.loss; \"parallax init DATA\" names those that fit the rows".to_owned(),
         ),

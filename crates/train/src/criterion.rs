@@ -6,6 +6,8 @@ use parallax_metric::{
     Batch, Context, CrossBatchMemory, DistanceConfig, Evaluated, MinerConfig, Objective, Parts,
     ReducerConfig, RowLoss, Shape, Wants, evaluate_loss_with, loss_memory_bytes,
 };
+use parallax_metric::mixup::Metrix;
+use parallax_metric::regularizer::EnergyConfusion;
 
 use crate::Result;
 
@@ -36,6 +38,17 @@ pub trait Criterion: Debug + Send + Sync {
     /// First values of learnable scalars; none by default.
     fn scalars(&self) -> Vec<f64> {
         Vec::new()
+    }
+
+    /// The regulariser on the output of the metric layer, which is then handed in; none by default.
+    fn confusion(&self) -> Option<&EnergyConfusion> {
+        None
+    }
+
+    /// The mixup whose mixtures are handed in, with their embeddings where they are made before the embedding; none by
+    /// default, and none where its weight is 0.
+    fn mixup(&self) -> Option<&Metrix> {
+        None
     }
 
     /// Value and gradients on a batch.
@@ -71,6 +84,14 @@ impl Criterion for Objective {
 
     fn scalars(&self) -> Vec<f64> {
         Objective::scalars(self)
+    }
+
+    fn confusion(&self) -> Option<&EnergyConfusion> {
+        Objective::confusion(self)
+    }
+
+    fn mixup(&self) -> Option<&Metrix> {
+        self.active_mixup()
     }
 
     fn evaluate(

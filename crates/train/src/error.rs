@@ -28,6 +28,15 @@ pub enum Error {
         /// What is missing.
         missing: String,
     },
+    /// The objective is on the last linear layer before the embedding, and the model has none.
+    #[error("{what} needs a linear layer after the encoder, and the model has none")]
+    NoMetricLayer {
+        /// What needs it.
+        what: String,
+    },
+    /// Mixtures of texts.
+    #[error("objective.mixup.level = \"input\" mixes stored vectors, and the model reads texts")]
+    TextsNotMixed,
     /// The model.
     #[error(transparent)]
     Model(#[from] parallax_nn::Error),

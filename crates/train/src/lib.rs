@@ -4,6 +4,7 @@
 //! the step, so a checkpoint holds parameters, moments and a position, and a run that is killed goes on to the same
 //! bytes.
 
+mod beside;
 pub mod checkpoint;
 mod config;
 mod criterion;

@@ -1,17 +1,17 @@
 //! Forward and backward of one batch.
 
 use std::borrow::Cow;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::ops::Range;
 
-use burn::tensor::{Tensor, TensorData};
 use parallax_metric::scored::Targets;
 use parallax_metric::{Batch, Context, Evaluated, ObjectiveStats, Own, Refs, Teacher, grad_cache_by};
 use parallax_nn::{Input, Pass, SentenceEncoder, parameters};
 use parallax_random::Key;
 
+use crate::beside::{Beside, Given};
 use crate::kept::Kept;
 use crate::learned::{self, Learned};
 use crate::{Criterion, Error, Example, Result, RowScores, Taught};
@@ -29,6 +29,8 @@ pub(crate) struct Computed {
     pub gradients: Gradients,
     /// Gradients of what the objective learns.
     pub learned: learned::Gradients,
+    /// What else the objective says of the batch, by name.
+    pub terms: Vec<(&'static str, f64)>,
     /// Whether any embedding has a gradient other than 0.
     pub moved: bool,
     /// Tokens, without padding.
@@ -82,44 +84,54 @@ impl Way<'_> {
         inputs.extend(examples.iter().flat_map(|e| e.negatives.iter().map(|(input, _)| input)));
         let (rows, dim) = (inputs.len(), model.dim());
         let chunk = self.chunk.map_or(rows, |chunk| chunk.min(rows));
+        let beside = Beside::new(self.criterion, model, batch.labels.len(), self.key);
         let forward = |model: &SentenceEncoder, range: Range<usize>| {
-            model.forward(&inputs[range.clone()], &self.pass.from_row(range.start))
+            beside.forward(model, &inputs[range.clone()], &self.pass.from_row(range.start))
         };
         let frozen = (chunk < rows).then(|| model.frozen());
         // The graph of a batch that is not cut is kept from one pass to the other.
         let whole = Cell::new(None);
-        let mut gradients = Gradients::new();
+        let gradients = RefCell::new(Gradients::new());
+        let given = RefCell::new(Given::default());
         let mut moved = false;
         let mut evaluated = grad_cache_by(
             rows,
             dim,
             chunk,
             |range| {
-                let x = forward(frozen.as_ref().unwrap_or(model), range)?;
-                let values = x.clone().without_autodiff().into_data();
-                whole.set(frozen.is_none().then_some(x));
-                values.try_into_vec::<f32>().map_err(|e| Error::Setting(format!("{e:?}")))
+                let out = forward(frozen.as_ref().unwrap_or(model), range)?;
+                let values = out.values(&mut given.borrow_mut())?;
+                whole.set(frozen.is_none().then_some(out));
+                Ok(values)
             },
-            |values| self.evaluate(learned, kept, batch, values, dim),
+            |values| {
+                let mut given = given.borrow_mut();
+                let mixed = beside.mix(model, frozen.as_ref(), &mut given, chunk)?;
+                let mut evaluated = self.evaluate(learned, kept, batch, values, dim, &given)?;
+                let mut add = |more| add(&mut gradients.borrow_mut(), more);
+                given.take_gradients(&mut evaluated);
+                beside.mix_backward(model, mixed, &mut given, chunk, &mut add)?;
+                Ok(evaluated)
+            },
             |range, gradient| {
                 moved |= gradient.iter().any(|&g| g != 0.0);
-                let x = match whole.take() {
-                    Some(x) => x,
+                let out = match whole.take() {
+                    Some(out) => out,
                     None => forward(model, range.clone())?,
                 };
-                let seed = TensorData::new(gradient.to_vec(), [range.len(), dim]);
-                let seed = Tensor::<2>::from_data(seed, &x.device());
-                let mut found = (x * seed).sum().backward();
-                add(&mut gradients, parameters::gradients(model.network(), &mut found));
+                let mut found = out.seeded(gradient, range, &given.borrow()).backward();
+                add(&mut gradients.borrow_mut(), parameters::gradients(model.network(), &mut found));
                 Ok(())
             },
         )?;
+        let gradients = gradients.into_inner();
         let learned = learned::Gradients {
             proxies: std::mem::take(&mut evaluated.proxy_grad),
             scalars: evaluated.scalar_grad.iter().map(|&gradient| gradient as f32).collect(),
         };
         let tokens = inputs.iter().map(|input| input.tokens()).sum();
-        Ok(Computed { value: evaluated.value, stats: evaluated.stats, gradients, learned, moved, tokens })
+        let Evaluated { value, stats, terms, .. } = evaluated;
+        Ok(Computed { value, stats, terms, gradients, learned, moved, tokens })
     }
 
     /// The objective on the embeddings of a batch: anchors, then positives, then negatives, `[rows, dim]`.
@@ -130,6 +142,7 @@ impl Way<'_> {
         batch: &BatchRows<'_>,
         values: &[f32],
         dim: usize,
+        given: &Given,
     ) -> Result<Evaluated<f32>> {
         let step = self.step;
         if let Some(at) = values.iter().position(|v| !v.is_finite()) {
@@ -161,8 +174,11 @@ impl Way<'_> {
             (true, Some(Taught { x, r, dim })) => Some(Teacher::Embeddings { x, r, dim: *dim }),
             (true, None) => batch.scores.map(|_| Teacher::Candidates(&candidates)),
         };
+        let all_labels: Vec<u32> = batch.labels.iter().chain(&ref_labels).copied().collect();
         let context = Context {
             want_ref_grad: true,
+            layer: given.layer(&all_labels),
+            mixed: given.mixed(),
             scalars: (!scalars.is_empty()).then_some(&scalars),
             proxies: (!learned.proxies.is_empty()).then_some(&learned.proxies),
             targets: targets.as_deref(),

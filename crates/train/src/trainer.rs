@@ -106,6 +106,7 @@ impl Trainer<'_> {
     /// The model and where it stands: at the beginning, or after the steps of the checkpoint in the folder.
     fn start(&self, model: SentenceEncoder, resume: bool, tell: &mut dyn FnMut(Event)) -> Result<Progress> {
         let model = self.prepare(model)?;
+        self.check_model(&model)?;
         let learned = Learned::new(self.objective, self.classes(), model.dim(), self.key);
         let kept = Kept::new(self.objective, model.dim())?;
         let found = if resume { checkpoint::find(&self.checkpoint()) } else { None };
@@ -285,6 +286,9 @@ impl Trainer<'_> {
             "masked_by_teacher": stats.masked_by_teacher,
             "active": stats.active,
         });
+        for (name, value) in computed.terms {
+            line[name] = value.into();
+        }
         if !progress.learned.scalars.is_empty() && progress.learned.scalars.len() <= LOGGED_SCALARS {
             line["scalars"] = progress.learned.scalars.clone().into();
         }

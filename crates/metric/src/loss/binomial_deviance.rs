@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, require};
+use crate::mixup::{Branch, Branches, Rho, Sigma};
 use crate::row::{Row, RowLoss, Slopes};
 
 /// `(1/P) Σ_P log(1 + e^(−alpha (s − base))) + (1/N) Σ_N log(1 + e^(beta (s − base)))` for each anchor, one element an anchor.
@@ -40,6 +41,13 @@ impl RowLoss for BinomialDeviance {
             require(valid, Self::NAME, field, value, "a finite number greater than 0")?;
         }
         require(self.base.is_finite(), Self::NAME, "base", self.base, "a finite number")
+    }
+
+    fn branches(&self, larger_is_nearer: bool) -> Option<Branches> {
+        let sign = if larger_is_nearer { 1.0 } else { -1.0 };
+        let branch =
+            |scale: f64| Branch { rho: Rho::Softplus { scale, shift: self.base }, sigma: Sigma::Mean };
+        Some(Branches::of_anchors(branch(-sign * self.alpha), branch(sign * self.beta)))
     }
 
     fn row<T: Real>(&self, row: &Row<'_, T>, slopes: &mut Slopes<'_, T>) {

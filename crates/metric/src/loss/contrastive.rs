@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::distance::DistanceConfig;
 use crate::error::{Error, require};
+use crate::mixup::{Branches, Rho};
 use crate::reducer::{Range, ReducerConfig};
 use crate::row::{Elements, MAX_CHANNELS, Pairs, Row, RowLoss, Slopes};
 
@@ -54,6 +55,14 @@ impl RowLoss for Contrastive {
 
     fn elements(&self, pairs: Pairs) -> Option<[u64; MAX_CHANNELS]> {
         Some([pairs.positive, pairs.negative, 0, 0])
+    }
+
+    fn branches(&self, larger_is_nearer: bool) -> Option<Branches> {
+        let sign = if larger_is_nearer { 1.0 } else { -1.0 };
+        Some(Branches::of_pairs(
+            Rho::Hinge { scale: -sign, shift: self.pos_margin },
+            Rho::Hinge { scale: sign, shift: self.neg_margin },
+        ))
     }
 
     fn row<T: Real>(&self, row: &Row<'_, T>, slopes: &mut Slopes<'_, T>) {

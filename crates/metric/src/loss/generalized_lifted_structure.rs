@@ -8,6 +8,7 @@ use super::lifted_structure::finite_margins;
 use super::softmax::log_sum_exp;
 use crate::distance::DistanceConfig;
 use crate::error::Error;
+use crate::mixup::{Branch, Branches, Rho, Sigma, Tau};
 use crate::row::{Row, RowLoss, Slopes};
 
 /// `max(0, log Σ_P e^(d − pos_margin) + log Σ_N e^(neg_margin − d))` for each anchor, one element an anchor.
@@ -41,6 +42,17 @@ impl RowLoss for GeneralizedLiftedStructure {
 
     fn check(&self) -> Result<(), Error> {
         finite_margins(Self::NAME, self.pos_margin, self.neg_margin)
+    }
+
+    fn branches(&self, larger_is_nearer: bool) -> Option<Branches> {
+        let sign = if larger_is_nearer { 1.0 } else { -1.0 };
+        let branch = |scale: f64, shift: f64| Branch {
+            rho: Rho::Exponential { scale, shift },
+            sigma: Sigma::Log { factor: 1.0, empty: 0.0 },
+        };
+        let of_anchors =
+            Branches::of_anchors(branch(-sign, self.pos_margin), branch(sign, self.neg_margin));
+        Some(Branches { tau: Tau::Hinge, ..of_anchors })
     }
 
     fn row<T: Real>(&self, row: &Row<'_, T>, slopes: &mut Slopes<'_, T>) {

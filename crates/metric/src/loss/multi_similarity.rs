@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::softmax::log_sum_exp;
 use crate::error::{Error, require};
+use crate::mixup::{Branch, Branches, Rho, Sigma};
 use crate::row::{Row, RowLoss, Slopes};
 
 /// `(1/α) log(1 + Σ_P e^(−α(S − base))) + (1/β) log(1 + Σ_N e^(β(S − base)))` for each anchor, one element an anchor.
@@ -50,6 +51,18 @@ impl RowLoss for MultiSimilarity {
         positive("alpha", self.alpha)?;
         positive("beta", self.beta)?;
         require(self.base.is_finite(), Self::NAME, "base", self.base, "a finite number")
+    }
+
+    fn branches(&self, larger_is_nearer: bool) -> Option<Branches> {
+        let sign = if larger_is_nearer { 1.0 } else { -1.0 };
+        let branch = |scale: f64, sharpness: f64| Branch {
+            rho: Rho::Exponential { scale, shift: self.base },
+            sigma: Sigma::LogOnePlus { factor: 1.0 / sharpness },
+        };
+        Some(Branches::of_anchors(
+            branch(-sign * self.alpha, self.alpha),
+            branch(sign * self.beta, self.beta),
+        ))
     }
 
     fn row<T: Real>(&self, row: &Row<'_, T>, slopes: &mut Slopes<'_, T>) {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::softmax::{log_sum_exp, softplus};
 use crate::distance::{DistanceConfig, SquaredEuclidean};
 use crate::error::{Error, require};
+use crate::mixup::{Branch, Branches, Rho, Sigma, Tau};
 use crate::row::{Row, RowLoss, Slopes};
 
 /// `−log( Σ_P e^(−scale·d) / Σ_(P∪N) e^(−scale·d) )` for each anchor with positives, one element an anchor: the probability
@@ -39,6 +40,17 @@ impl RowLoss for Nca {
     fn check(&self) -> Result<(), Error> {
         let valid = self.softmax_scale > 0.0 && self.softmax_scale.is_finite();
         require(valid, Self::NAME, "softmax_scale", self.softmax_scale, "a finite number greater than 0")
+    }
+
+    fn branches(&self, larger_is_nearer: bool) -> Option<Branches> {
+        let scale = if larger_is_nearer { self.softmax_scale } else { -self.softmax_scale };
+        let branch = |factor: f64, empty: f64| Branch {
+            rho: Rho::Exponential { scale, shift: 0.0 },
+            sigma: Sigma::Log { factor, empty },
+        };
+        // −log(p / (p + n)) = log(1 + e^(log n − log p)).
+        let of_anchors = Branches::of_anchors(branch(-1.0, 0.0), branch(1.0, f64::NEG_INFINITY));
+        Some(Branches { tau: Tau::Softplus, needs_positive: true, ..of_anchors })
     }
 
     fn row<T: Real>(&self, row: &Row<'_, T>, slopes: &mut Slopes<'_, T>) {

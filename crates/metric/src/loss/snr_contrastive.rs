@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::Contrastive;
 use crate::distance::{DistanceConfig, Snr};
 use crate::error::Error;
+use crate::mixup::Branches;
 use crate::reducer::ReducerConfig;
 use crate::row::{MAX_CHANNELS, Pairs, Row, RowLoss, Slopes};
 
@@ -57,6 +58,10 @@ impl RowLoss for SnrContrastive {
 
     fn elements(&self, pairs: Pairs) -> Option<[u64; MAX_CHANNELS]> {
         self.plain().elements(pairs)
+    }
+
+    fn branches(&self, larger_is_nearer: bool) -> Option<Branches> {
+        self.plain().branches(larger_is_nearer)
     }
 
     fn row<T: Real>(&self, row: &Row<'_, T>, slopes: &mut Slopes<'_, T>) {

@@ -20,8 +20,24 @@ pub struct Evaluated<T> {
     pub state: Vec<f64>,
     /// Its gradient by the raw proxies, as they lie in the context; empty where the loss has none.
     pub proxy_grad: Vec<T>,
+    /// Its gradient by the outputs of the metric layer, [`Context::layer`](crate::Context); empty without one.
+    pub layer_grad: Vec<T>,
+    /// Its gradient by the embeddings of mixtures, [`Context::mixed`](crate::Context); empty where none were given.
+    pub mixed_grad: Vec<T>,
+    /// What is worth a line in a log beside the value, by name; terms are parts of the value.
+    pub terms: Vec<(&'static str, f64)>,
     /// What the batch held.
     pub stats: ObjectiveStats,
+}
+
+impl<T> Evaluated<T> {
+    /// Adds to the term of this name.
+    pub(crate) fn term(&mut self, name: &'static str, value: f64) {
+        match self.terms.iter_mut().find(|term| term.0 == name) {
+            Some(term) => term.1 += value,
+            None => self.terms.push((name, value)),
+        }
+    }
 }
 
 /// What a batch held and how much of it reached the loss.

@@ -2,6 +2,7 @@
 
 mod evaluated;
 mod kinds;
+mod mixed;
 mod row_loss;
 
 use parallax_kernels::Real;
@@ -18,16 +19,18 @@ use crate::loss::{LossConfig, MultiSimilarity, MultipleNegativesRanking, Wants};
 use crate::matryoshka::Matryoshka;
 use crate::memory::CrossBatchMemory;
 use crate::miner::MinerConfig;
+use crate::mixup::MixupConfig;
 use crate::number::Number;
 use crate::parts::Parts;
 use crate::proxy;
 use crate::reducer::ReducerConfig;
-use crate::regularizer::RegularizerConfig;
+use crate::regularizer::{EnergyConfusion, RegularizerConfig};
 use crate::relation::{Own, Screen};
 use crate::row::RowLoss;
 use crate::tiling::{Extra, Shape};
 
 pub use self::evaluated::{ChannelStats, Evaluated, MinedPairs, MinedTriplets, ObjectiveStats};
+pub use self::mixed::OnMixtures;
 pub(crate) use self::row_loss::{check_classes, evaluate_row, finite};
 pub use self::row_loss::{evaluate_loss, evaluate_loss_with, loss_memory_bytes};
 
@@ -57,12 +60,16 @@ pub struct Objective {
     /// The reducer; by default the loss's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reducer: Option<ReducerConfig>,
-    /// A penalty on the embeddings, and on the references where their gradient is wanted; none by default.
+    /// A penalty on the embeddings, and on the references where their gradient is wanted, or on the output of the metric
+    /// layer; none by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub regularizer: Option<RegularizerConfig>,
     /// A penalty on the proxies; none by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proxy_regularizer: Option<RegularizerConfig>,
+    /// A loss on mixed examples beside the loss; none by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mixup: Option<MixupConfig>,
     /// Prefixes of the embeddings on which the loss is taken; the whole embedding by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub matryoshka: Option<Matryoshka>,
@@ -88,6 +95,7 @@ impl From<LossConfig> for Objective {
             reducer: None,
             regularizer: None,
             proxy_regularizer: None,
+            mixup: None,
             matryoshka: None,
             memory: None,
         }
@@ -109,6 +117,16 @@ impl Objective {
         if wants.logits && self.matryoshka.is_some() {
             return Err(Error::Unused { loss: self.loss.name(), part: "matryoshka" });
         }
+        if let Some(RegularizerConfig::EnergyConfusion(_)) = &self.proxy_regularizer {
+            return Err(Error::Combination {
+                component: "proxy_regularizer",
+                must: "energy_confusion is on the output of the metric layer, not on proxies",
+            });
+        }
+        if let Some(confusion) = self.confusion() {
+            confusion.check()?;
+        }
+        self.check_mixup()?;
         if let Some(memory) = &self.memory {
             memory.check()?;
             wants.remembered(self.loss.name())?;
@@ -125,6 +143,15 @@ impl Objective {
         // Each prefix keeps a state of its own.
         let prefixes = self.matryoshka.as_ref().map_or(1, |matryoshka| matryoshka.dims.len());
         Wants { state: wants.state * prefixes, ..wants }
+    }
+
+    /// The regulariser on the output of the metric layer, where it is that: what a trainer hands in
+    /// [`Context::layer`](crate::Context) for.
+    pub fn confusion(&self) -> Option<&EnergyConfusion> {
+        match &self.regularizer {
+            Some(RegularizerConfig::EnergyConfusion(confusion)) => Some(confusion),
+            _ => None,
+        }
     }
 
     /// Proxies to start from, `[classes · per_class, dim]`; none where the loss has no proxies.
@@ -155,7 +182,8 @@ impl Objective {
         let penalty = |config: &Option<RegularizerConfig>, rows: usize| {
             config.as_ref().map_or(0, |config| config.memory_bytes(rows, dim, value_bytes, threads))
         };
-        loss + penalty(&self.regularizer, anchors.max(references)) + penalty(&self.proxy_regularizer, proxies)
+        let penalties = penalty(&self.regularizer, anchors.max(references)) + penalty(&self.proxy_regularizer, proxies);
+        loss + penalties + self.mixed_bytes(shape)
     }
 
     /// First values of the loss's learnable scalars; empty where it has none.
@@ -212,11 +240,20 @@ impl Objective {
         self.check()?;
         let mut found = match &self.matryoshka {
             Some(matryoshka) => {
-                matryoshka.evaluate(batch, context, |batch, context| self.evaluate_loss(batch, context))?
+                matryoshka.evaluate(batch, context, |batch, context| self.evaluate_both(batch, context))?
             }
-            None => self.evaluate_loss(batch, context)?,
+            None => self.evaluate_both(batch, context)?,
         };
-        if let Some(regularizer) = &self.regularizer {
+        if let Some(confusion) = self.confusion() {
+            let layer = context.layer.ok_or(Error::NeedsLayer { regularizer: "energy_confusion" })?;
+            let key = context.key.named("energy_confusion");
+            let confused = confusion.evaluate(layer.z, layer.dim, layer.labels, key)?;
+            found.value += confused.value;
+            found.layer_grad = confused.grad;
+            found.term("energy_confusion", confused.value);
+            found.term("energy", confused.energy);
+            found.term("metric_layer_norm", confused.norm);
+        } else if let Some(regularizer) = &self.regularizer {
             found.value += regularizer.add(batch.x, batch.dim, &mut found.grad)?;
             if let (Some(refs), Some(grad)) = (batch.refs, &mut found.ref_grad) {
                 found.value += regularizer.add(refs.r, batch.dim, grad)?;

@@ -61,6 +61,7 @@ use crate::batch::{Batch, Refs, check_values};
 use crate::context::Context;
 use crate::distance::{DistanceConfig, Dot};
 use crate::error::Error;
+use crate::mixup::Branches;
 use crate::objective::{Evaluated, check_classes, evaluate_row};
 use crate::parts::Parts;
 use crate::reducer::ReducerConfig;
@@ -136,6 +137,12 @@ pub trait ProxyLoss: Sync {
         Self::NEEDS.check(Self::NAME, parts.distance)
     }
 
+    /// The loss as two branches with proxies as anchors, for labels between 0 and 1; none where it does not decompose so. See
+    /// [`RowLoss::branches`].
+    fn branches(&self, _larger_is_nearer: bool) -> Option<Branches> {
+        None
+    }
+
     /// Value and gradients on [`Context::proxies`]; sizes, labels and parameters have been checked.
     fn evaluate<T: Real>(
         &self,
@@ -180,6 +187,13 @@ impl<L: ProxyRow> ProxyLoss for L {
 
     fn check(&self) -> Result<(), Error> {
         RowLoss::check(self)
+    }
+
+    fn branches(&self, larger_is_nearer: bool) -> Option<Branches> {
+        match Self::MAJOR {
+            Major::Anchors => None,
+            Major::Proxies => RowLoss::branches(self, larger_is_nearer),
+        }
     }
 
     fn evaluate<T: Real>(

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{Major, ProxyRow};
 use crate::error::{Error, require};
 use crate::loss::softmax::log_sum_exp;
+use crate::mixup::{Branch, Branches, ElementOf, Rho, Sigma};
 use crate::row::{Row, RowLoss, Slopes};
 
 /// For each proxy, over the embeddings of the batch: `log(1 + Σ_P e^(−α(s − δ)))` over those of its class and
@@ -40,6 +41,16 @@ impl RowLoss for ProxyAnchor {
         require(self.margin.is_finite(), Self::NAME, "margin", self.margin, "a finite number")?;
         let valid = self.alpha > 0.0 && self.alpha.is_finite();
         require(valid, Self::NAME, "alpha", self.alpha, "a finite number greater than 0")
+    }
+
+    fn branches(&self, larger_is_nearer: bool) -> Option<Branches> {
+        let scale = if larger_is_nearer { self.alpha } else { -self.alpha };
+        let branch = |scale: f64, shift: f64| Branch {
+            rho: Rho::Exponential { scale, shift },
+            sigma: Sigma::LogOnePlus { factor: 1.0 },
+        };
+        let of_anchors = Branches::of_anchors(branch(-scale, self.margin), branch(scale, -self.margin));
+        Some(Branches { elements: ElementOf::Branch, ..of_anchors })
     }
 
     fn row<T: Real>(&self, row: &Row<'_, T>, slopes: &mut Slopes<'_, T>) {

@@ -1,11 +1,13 @@
 //! Penalties on the vectors themselves: on the embeddings of a batch, or on proxies.
 //!
 //! A regulariser adds `weight · penalty` to the loss and its derivative to the gradient; it sees no labels. Memory is
-//! `O(R·D)`, with a tile of similarities beside it for RegularFace.
+//! `O(R·D)`, with a tile of similarities beside it for RegularFace. [`EnergyConfusion`] is the exception: it is on the output
+//! of the metric layer ([`Context::layer`](crate::Context)), whose classes it sees.
 //!
 //! To add one: a file with its parameters and its [`Regularizer`], and one line in the list below.
 
 mod center_invariant;
+mod energy_confusion;
 mod lp;
 mod quantization;
 mod regular_face;
@@ -17,6 +19,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use center_invariant::CenterInvariant;
+pub use energy_confusion::{Confused, ConfusedPairs, Confusion, EnergyConfusion};
 pub use lp::LpNorm;
 pub use quantization::Quantization;
 pub use regular_face::RegularFace;
@@ -54,6 +57,9 @@ macro_rules! regularizers {
         #[serde(tag = "name", rename_all = "snake_case")]
         pub enum RegularizerConfig {
             $($(#[$note])* $member($member),)*
+            /// Confusion of classes in the metric layer, so that the encoder has to tell them apart (Chen and Deng, Energy
+            /// Confused Adversarial Metric Learning, AAAI 2019).
+            EnergyConfusion(EnergyConfusion),
         }
 
         impl RegularizerConfig {
@@ -61,6 +67,7 @@ macro_rules! regularizers {
             pub fn check(&self, rows: usize) -> Result<(), Error> {
                 match self {
                     $(Self::$member(member) => check(member, rows),)*
+                    Self::EnergyConfusion(member) => member.check(),
                 }
             }
 
@@ -68,16 +75,21 @@ macro_rules! regularizers {
             pub fn memory_bytes(&self, rows: usize, dim: usize, value_bytes: usize, threads: usize) -> usize {
                 match self {
                     $(Self::$member(member) => member.memory_bytes(rows, dim, value_bytes, threads),)*
+                    Self::EnergyConfusion(member) => member.memory_bytes(rows, dim, value_bytes),
                 }
             }
 
             /// The weighted penalty of `values` `[rows, dim]`; its derivative is added to `gradient`.
             ///
             /// # Errors
-            /// Parameters outside their range, slices that do not fit together, values that are not finite.
+            /// Parameters outside their range, slices that do not fit together, values that are not finite; and always for
+            /// [`EnergyConfusion`], which is on the output of a layer and needs labels.
             pub fn add<T: Real>(&self, values: &[T], dim: usize, gradient: &mut [T]) -> Result<f64, Error> {
                 match self {
                     $(Self::$member(member) => add(member, values, dim, gradient),)*
+                    Self::EnergyConfusion(_) => {
+                        Err(Error::NeedsLayer { regularizer: EnergyConfusion::NAME })
+                    }
                 }
             }
         }

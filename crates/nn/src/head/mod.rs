@@ -14,6 +14,7 @@ pub use multi_head::MultiHeadProjection;
 use burn::module::Module;
 use burn::tensor::Tensor;
 
+use crate::layer::Linear;
 use crate::ops;
 
 /// One step of a head: `[B, in]` to `[B, out]`.
@@ -38,6 +39,15 @@ impl Stage {
             Stage::Dense(dense) => dense.forward(x),
             Stage::Normalize(_) => ops::normalize(x),
             Stage::MultiHead(heads) => heads.forward(x),
+        }
+    }
+
+    /// The linear layer of the stage, where it has one.
+    pub fn linear(&self) -> Option<&Linear> {
+        match self {
+            Stage::Dense(dense) => Some(&dense.linear),
+            Stage::Normalize(_) => None,
+            Stage::MultiHead(heads) => Some(&heads.linear),
         }
     }
 

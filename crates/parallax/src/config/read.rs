@@ -122,6 +122,9 @@ impl RunConfig {
         if let Some(distance) = &objective.distance {
             distance.check().or_else(|e| in_part("distance", e))?;
         }
+        if let Some(mixup) = &objective.mixup {
+            mixup.metrix().check().or_else(|e| in_part("mixup", e))?;
+        }
         if let Some(memory) = &objective.memory {
             memory.check().or_else(|e| in_part("memory", e))?;
             objective.wants().remembered(objective.loss.name()).or_else(|e| in_part("memory", e))?;

@@ -146,6 +146,7 @@ impl Ground<'_> {
     ) -> Result<Done> {
         let Ground { parts, folder, .. } = *self;
         trainer.check()?;
+        trainer.check_model(&start)?;
         if let Some(planned) = planned {
             let mut planned = self.rehearse(planned, &base)?;
             trainer.validation_seconds = planned.row_seconds * parts.validation.len() as f64;

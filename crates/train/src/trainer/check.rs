@@ -119,6 +119,14 @@ impl Trainer<'_> {
         Ok(())
     }
 
+    /// Refuses a model that lacks what the objective is on, before anything is written.
+    ///
+    /// # Errors
+    /// [`Error::Unfed`] with what is missing, or [`Error::Setting`].
+    pub fn check_model(&self, model: &SentenceEncoder) -> Result<()> {
+        crate::beside::check(self.objective, model, &self.config.freeze, self.examples.paired())
+    }
+
     /// Marks what is trained, and refuses patterns that match nothing.
     pub(super) fn prepare(&self, model: SentenceEncoder) -> Result<SentenceEncoder> {
         let paths: Vec<String> = model.parameters().into_iter().map(|p| p.path).collect();
