@@ -123,7 +123,8 @@ mod tests {
             })
             .collect();
         direct.sort_by(f64::total_cmp);
-        let width = crate::significance::quantile(&direct, 0.975) - crate::significance::quantile(&direct, 0.025);
+        let width =
+            crate::significance::quantile(&direct, 0.975) - crate::significance::quantile(&direct, 0.025);
         assert!(((linear.high - linear.low) / width - 1.0).abs() < 0.1, "{linear:?} against {width}");
     }
 

@@ -24,13 +24,13 @@ use parallax_train::Criterion;
 use crate::config::RunConfig;
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
+pub(crate) use classes::deciding;
 use ground::Ground;
 pub use outcome::{DataSummary, Outcome, TrainSummary, Validation};
 pub use parallax_report::MeasureChange;
 pub use parallax_train::Event;
 pub(crate) use plan::seconds_per_row;
 pub use plan::{RunPlan, plan};
-pub(crate) use classes::deciding;
 pub(crate) use start::CORRELATIONS;
 pub use trial::{Trial, TrialOptions, TrialVectors, trial};
 

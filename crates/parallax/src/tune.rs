@@ -223,7 +223,8 @@ impl<'a> Prepared<'a> {
         tuning.check()?;
         let space = tuning.space.clone();
         let logits = config.objective.wants().logits;
-        let usual = || match logits && config.train.validate_with == RunConfig::default().train.validate_with {
+        let usual = || match logits && config.train.validate_with == RunConfig::default().train.validate_with
+        {
             true => run::deciding(&config.objective.loss).to_owned(),
             false => config.train.validate_with.clone(),
         };

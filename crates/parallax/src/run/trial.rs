@@ -221,7 +221,13 @@ impl Ground<'_> {
         let calls = match model.classes() {
             Some(classes) if measured.dim == 1 => {
                 let targets = self.data.targets(classes, rows)?;
-                Some(targets.iter().zip(&measured.vectors).map(|(&class, &z)| (class == 1, z >= 0.0)).collect())
+                Some(
+                    targets
+                        .iter()
+                        .zip(&measured.vectors)
+                        .map(|(&class, &z)| (class == 1, z >= 0.0))
+                        .collect(),
+                )
             }
             _ => None,
         };
