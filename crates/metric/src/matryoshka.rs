@@ -75,11 +75,12 @@ impl Matryoshka {
             let r = batch.refs.map(|refs| cut(refs.r, dim, prefix));
             let proxies = context.proxies.map(|proxies| cut(proxies, dim, prefix));
             let refs = batch.refs.zip(r.as_ref()).map(|(refs, r)| Refs { r, ..refs });
-            let embeddings = context.mixed.map(|mixed| mixed.embeddings.map(|values| cut(values, dim, prefix)));
-            let mixed = context.mixed.zip(embeddings.as_ref()).map(|(mixed, embeddings)| Mixed {
-                embeddings: embeddings.as_deref(),
-                ..mixed
-            });
+            let embeddings =
+                context.mixed.map(|mixed| mixed.embeddings.map(|values| cut(values, dim, prefix)));
+            let mixed = context
+                .mixed
+                .zip(embeddings.as_ref())
+                .map(|(mixed, embeddings)| Mixed { embeddings: embeddings.as_deref(), ..mixed });
             let part = Batch { x: &x, dim: prefix, labels: batch.labels, refs };
             let found = evaluate(&part, &Context { proxies: proxies.as_deref(), state, mixed, ..*context })?;
             let total = total.get_or_insert_with(|| Evaluated {

@@ -5,14 +5,14 @@ use parallax_metric::loss::{
     TripletMargin,
 };
 use parallax_metric::mixup::{
-    Branch, Branches, DECOMPOSED, Form, Level, Metrix, MixupConfig, Mixtures, Pairing, Rho, Sigma, TwoBranch,
+    Branch, Branches, DECOMPOSED, Form, Level, Metrix, Mixtures, MixupConfig, Pairing, Rho, Sigma, TwoBranch,
     two_branch,
 };
 use parallax_metric::proxy::{NormalizedSoftmax, ProxyAnchor};
 use parallax_metric::regularizer::{EnergyConfusion, RegularizerConfig};
 use parallax_metric::{
-    Batch, Context, DistanceConfig, Error, Evaluated, Layer, LossConfig, Matryoshka, MinerConfig, Mixed, Objective,
-    ReducerConfig, Refs,
+    Batch, Context, DistanceConfig, Error, Evaluated, Layer, LossConfig, Matryoshka, MinerConfig, Mixed,
+    Objective, ReducerConfig, Refs,
 };
 use parallax_random::Key;
 
@@ -110,10 +110,8 @@ fn the_mixture_by_hand() {
 
 #[test]
 fn contrastive_on_similarities_by_hand() {
-    let branches = Branches::of_pairs(
-        Rho::Linear { scale: -1.0, shift: 0.0 },
-        Rho::Hinge { scale: 1.0, shift: 0.5 },
-    );
+    let branches =
+        Branches::of_pairs(Rho::Linear { scale: -1.0, shift: 0.0 }, Rho::Hinge { scale: 1.0, shift: 0.5 });
     let (clean, mixed) = clean_and_mixed(&branches, &DistanceConfig::cosine());
     near(clean, -0.939_693);
     near(mixed, -0.353_943);
@@ -168,7 +166,8 @@ fn multi_similarity_by_hand() {
 fn branches_on_labels_of_zero_and_one_are_the_loss() {
     let given = Given::new();
     for loss in decomposed() {
-        for distance in [None, Some(DistanceConfig::cosine()), Some(DistanceConfig::Snr(Default::default()))] {
+        for distance in [None, Some(DistanceConfig::cosine()), Some(DistanceConfig::Snr(Default::default()))]
+        {
             let objective = Objective { distance, ..loss.clone().into() };
             let want = if objective.wants().proxies.is_some() {
                 given.evaluate(&objective, None).unwrap()
@@ -227,9 +226,8 @@ fn a_share_of_one_has_no_negatives() {
         let length = row.iter().map(|v| v * v).sum::<f64>().sqrt();
         row.iter().map(|v| v / length).collect::<Vec<f64>>()
     };
-    let distance = |i: usize, j: usize| {
-        unit(i).iter().zip(unit(j)).map(|(a, b)| (a - b) * (a - b)).sum::<f64>().sqrt()
-    };
+    let distance =
+        |i: usize, j: usize| unit(i).iter().zip(unit(j)).map(|(a, b)| (a - b) * (a - b)).sum::<f64>().sqrt();
     let positive = [(0, 3), (0, 6), (3, 0), (3, 6), (6, 0), (6, 3)].map(|(i, j)| distance(i, j));
     let mean = positive.iter().sum::<f64>() / 6.0;
     // Anchors of classes 1 and 2 see mixtures whose second source is of their class: label 0, so negatives.
@@ -277,7 +275,8 @@ fn check_gradients(objective: &Objective, given: &Given, mixtures: Option<&Mixtu
     let check = |which: fn(&mut Given) -> &mut Vec<f64>, gradient: &[f64]| {
         for k in 0..gradient.len() {
             let value = |h: f64| {
-                let mut moved = Given { x: given.x.clone(), proxies: given.proxies.clone(), v: given.v.clone() };
+                let mut moved =
+                    Given { x: given.x.clone(), proxies: given.proxies.clone(), v: given.v.clone() };
                 which(&mut moved)[k] += h;
                 moved.evaluate(objective, mixtures).unwrap().value
             };
@@ -381,7 +380,12 @@ fn miners_prefixes_and_threads_go_with_it() {
     assert_eq!(given.evaluate(&without, None).unwrap_err(), Error::NeedsMixtures);
     let run = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| decomposed().into_iter().map(|loss| given.evaluate(&mixed(loss, embedding()), None)).collect::<Vec<_>>())
+        pool.install(|| {
+            decomposed()
+                .into_iter()
+                .map(|loss| given.evaluate(&mixed(loss, embedding()), None))
+                .collect::<Vec<_>>()
+        })
     };
     assert_eq!(run(1), run(2));
     // The same key draws the same mixtures, another one others.
@@ -426,8 +430,9 @@ fn energy_confusion_stands_beside_a_loss() {
     )
     .unwrap();
     assert!(proxies.check().is_err());
-    let sampled: RegularizerConfig =
-        serde_json::from_str(r#"{"name": "energy_confusion", "pairs": {"sampled": 10}, "trains": "everything"}"#)
-            .unwrap();
+    let sampled: RegularizerConfig = serde_json::from_str(
+        r#"{"name": "energy_confusion", "pairs": {"sampled": 10}, "trains": "everything"}"#,
+    )
+    .unwrap();
     sampled.check(4).unwrap();
 }

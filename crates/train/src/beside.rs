@@ -154,7 +154,12 @@ impl Beside {
                 let rows = chunk.max(1);
                 let gradients = given.mixed_grad.chunks(rows * dim);
                 for (part, gradient) in mixed.chunks(rows * width).zip(gradients) {
-                    InGraph::new(model, part, width, from).backward(model, gradient, &mut by_mixtures, add)?;
+                    InGraph::new(model, part, width, from).backward(
+                        model,
+                        gradient,
+                        &mut by_mixtures,
+                        add,
+                    )?;
                 }
             }
         }
@@ -182,7 +187,8 @@ impl InGraph {
         add: &mut dyn FnMut(Gradients),
     ) -> Result<()> {
         let shape = self.embeddings.dims();
-        let seed = Tensor::<2>::from_data(TensorData::new(gradient.to_vec(), shape), &self.embeddings.device());
+        let seed =
+            Tensor::<2>::from_data(TensorData::new(gradient.to_vec(), shape), &self.embeddings.device());
         let mut found = (self.embeddings * seed).sum().backward();
         if let Some(by) = self.mixed.grad(&found) {
             numbers(&by, by_mixtures)?;
@@ -224,7 +230,8 @@ impl Forwarded {
             (self.feature, &given.feature_grad, given.feature_width),
         ];
         for (values, gradient, width) in beside {
-            let (Some(values), Some(gradient)) = (values, gradient.get(range.start * width..range.end * width))
+            let (Some(values), Some(gradient)) =
+                (values, gradient.get(range.start * width..range.end * width))
             else {
                 continue;
             };

@@ -2,12 +2,12 @@
 
 use std::fmt::Debug;
 
+use parallax_metric::mixup::Metrix;
+use parallax_metric::regularizer::EnergyConfusion;
 use parallax_metric::{
     Batch, Context, CrossBatchMemory, DistanceConfig, Evaluated, MinerConfig, Objective, Parts,
     ReducerConfig, RowLoss, Shape, Wants, evaluate_loss_with, loss_memory_bytes,
 };
-use parallax_metric::mixup::Metrix;
-use parallax_metric::regularizer::EnergyConfusion;
 
 use crate::Result;
 

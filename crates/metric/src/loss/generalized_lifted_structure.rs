@@ -50,8 +50,7 @@ impl RowLoss for GeneralizedLiftedStructure {
             rho: Rho::Exponential { scale, shift },
             sigma: Sigma::Log { factor: 1.0, empty: 0.0 },
         };
-        let of_anchors =
-            Branches::of_anchors(branch(-sign, self.pos_margin), branch(sign, self.neg_margin));
+        let of_anchors = Branches::of_anchors(branch(-sign, self.pos_margin), branch(sign, self.neg_margin));
         Some(Branches { tau: Tau::Hinge, ..of_anchors })
     }
 

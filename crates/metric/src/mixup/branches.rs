@@ -244,7 +244,8 @@ mod tests {
         ];
         for rho in rhos {
             for sigma in sigmas {
-                if matches!((rho, sigma), (Rho::Linear { .. }, Sigma::Log { .. } | Sigma::LogOnePlus { .. })) {
+                if matches!((rho, sigma), (Rho::Linear { .. }, Sigma::Log { .. } | Sigma::LogOnePlus { .. }))
+                {
                     continue;
                 }
                 let branch = Branch { rho, sigma };

@@ -248,9 +248,8 @@ mod tests {
     #[test]
     fn alternating_takes_both_kinds() {
         let metrix = Metrix { pairs: Pairing::Alternate, ..Metrix::default() };
-        let first = (0..200).filter(|&step| {
-            Mixtures::draw(&metrix, 4, Key::new(step)).pairs() == Pairing::PositiveNegative
-        });
+        let first = (0..200)
+            .filter(|&step| Mixtures::draw(&metrix, 4, Key::new(step)).pairs() == Pairing::PositiveNegative);
         assert!((70..130).contains(&first.count()));
     }
 }

@@ -187,7 +187,9 @@ impl Metrix {
     pub(crate) fn memory_bytes(&self, rows: usize, dim: usize, value_bytes: usize, threads: usize) -> usize {
         let mixtures = self.rounds * rows;
         // Sources, shares and classes; mixtures, prepared sources and gradients of both; a row's labels and slopes.
-        mixtures * (16 + 8) + (2 * mixtures + 3 * rows) * (dim + 4) * value_bytes + threads * 2 * mixtures * 48
+        mixtures * (16 + 8)
+            + (2 * mixtures + 3 * rows) * (dim + 4) * value_bytes
+            + threads * 2 * mixtures * 48
             + (16 << 10)
     }
 }

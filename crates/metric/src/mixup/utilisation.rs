@@ -102,7 +102,13 @@ pub fn utilisation_of_mixtures<T: Real>(
     metrix.check()?;
     let rows = labels.len();
     check_values("training rows", training, rows, dim)?;
-    require(n > 0 && n + 2 <= rows, "utilisation", "n", n as f64, "at least 1, and leave two rows to be mixed")?;
+    require(
+        n > 0 && n + 2 <= rows,
+        "utilisation",
+        "n",
+        n as f64,
+        "at least 1, and leave two rows to be mixed",
+    )?;
     let (queries, training) = (unit_rows(queries, dim), unit_rows(training, dim));
     let mut order: Vec<u32> = (0..rows as u32).collect();
     key.named("part").shuffle(&mut order);
@@ -164,9 +170,8 @@ mod tests {
             };
             let (q, x) = (values(70, key.at(0)), values(2_500, key.at(1)));
             let naive = q.chunks_exact(dim).map(|q| {
-                let distance = |x: &[T]| {
-                    q.iter().zip(x).map(|(q, x)| (q.f64() - x.f64()).powi(2)).sum::<f64>()
-                };
+                let distance =
+                    |x: &[T]| q.iter().zip(x).map(|(q, x)| (q.f64() - x.f64()).powi(2)).sum::<f64>();
                 x.chunks_exact(dim).map(distance).fold(f64::INFINITY, f64::min)
             });
             let naive = naive.sum::<f64>() / 70.0;

@@ -104,7 +104,14 @@ impl Objective {
         }
         let distance = self.distance();
         let on = |examples: &[T]| {
-            self.loss.visit(Comparing { objective: self, form: metrix.form, batch, mixtures, examples, context })
+            self.loss.visit(Comparing {
+                objective: self,
+                form: metrix.form,
+                batch,
+                mixtures,
+                examples,
+                context,
+            })
         };
         if let Some(given) = embeddings {
             check_values("embeddings of mixtures", given, mixtures.len(), dim)?;
@@ -141,7 +148,8 @@ impl Objective {
         let Shape { anchors, proxies, dim, value_bytes, threads, .. } = *shape;
         let mixtures = metrix.rounds * anchors;
         let rows = if self.loss.wants().proxies.is_some() { proxies.max(anchors) } else { anchors };
-        let engine = Extra::default().bytes(&Shape { anchors: rows, references: mixtures.max(proxies), ..*shape });
+        let engine =
+            Extra::default().bytes(&Shape { anchors: rows, references: mixtures.max(proxies), ..*shape });
         engine + metrix.memory_bytes(anchors, dim, value_bytes, threads)
     }
 }
@@ -226,7 +234,13 @@ impl Labels for OfMixtures<'_> {
 
 impl<T: Real> Comparing<'_, '_, T> {
     /// Two branches with these anchors.
-    fn branches(&self, branches: &Branches, anchors: &[T], classes: &[u32], rows: bool) -> Result<Found<T>, Error> {
+    fn branches(
+        &self,
+        branches: &Branches,
+        anchors: &[T],
+        classes: &[u32],
+        rows: bool,
+    ) -> Result<Found<T>, Error> {
         let (distance, reducer) = (self.objective.distance(), self.objective.reducer());
         let on = TwoBranch { anchors, classes, examples: self.examples, dim: self.batch.dim };
         let labels = OfMixtures { mixtures: self.mixtures, labels: self.batch.labels, classes, rows };
@@ -311,7 +325,10 @@ impl<T: Real> Visitor for Comparing<'_, '_, T> {
             let batch = Batch { x: self.examples, dim: self.batch.dim, labels: classes, refs: None };
             let found = evaluate_proxy_loss(loss, &parts, &batch, self.context)?;
             let Evaluated { value, grad, proxy_grad, .. } = found;
-            Ok(Found { ref_grad: Some(grad), rest: OnMixtures { value, proxy_grad, ..OnMixtures::default() } })
+            Ok(Found {
+                ref_grad: Some(grad),
+                rest: OnMixtures { value, proxy_grad, ..OnMixtures::default() },
+            })
         })
     }
 

@@ -179,7 +179,8 @@ impl Objective {
         let penalty = |config: &Option<RegularizerConfig>, rows: usize| {
             config.as_ref().map_or(0, |config| config.memory_bytes(rows, dim, value_bytes, threads))
         };
-        let penalties = penalty(&self.regularizer, anchors.max(references)) + penalty(&self.proxy_regularizer, proxies);
+        let penalties =
+            penalty(&self.regularizer, anchors.max(references)) + penalty(&self.proxy_regularizer, proxies);
         loss + penalties + self.mixed_bytes(shape)
     }
 

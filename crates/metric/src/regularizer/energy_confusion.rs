@@ -158,8 +158,7 @@ fn all_pairs<T: Real>(z: &[T], dim: usize, labels: &[u32], slopes: &mut [f64]) -
     let mut classes = labels.to_vec();
     classes.sort_unstable();
     classes.dedup();
-    let of: Vec<usize> =
-        labels.iter().map(|label| classes.partition_point(|class| class < label)).collect();
+    let of: Vec<usize> = labels.iter().map(|label| classes.partition_point(|class| class < label)).collect();
     let mut counts = vec![0.0; classes.len()];
     let mut squares = vec![0.0; classes.len()];
     let mut sums = vec![0.0; classes.len() * dim];
@@ -249,7 +248,8 @@ mod tests {
         let found = term(1.0).evaluate(&Z, 2, &LABELS, Key::new(0)).unwrap();
         assert!((found.energy - 1.875).abs() < 1e-15, "{}", found.energy);
         assert!((found.value - 0.628_609).abs() < 5e-7, "{}", found.value);
-        let want = [0.4, -0.4, 0.266_666_666_7, -0.266_666_666_7, -0.466_666_666_7, 0.2, -0.2, 0.466_666_666_7];
+        let want =
+            [0.4, -0.4, 0.266_666_666_7, -0.266_666_666_7, -0.466_666_666_7, 0.2, -0.2, 0.466_666_666_7];
         assert!(found.grad.iter().zip(want).all(|(g, want)| (g - want).abs() < 1e-9), "{:?}", found.grad);
         for d in 0..2 {
             let column: f64 = found.grad.iter().skip(d).step_by(2).sum();
@@ -285,7 +285,8 @@ mod tests {
                 }
             }
         }
-        let found = EnergyConfusion { log: false, ..term(1.0) }.evaluate(&z, 6, &labels, Key::new(0)).unwrap();
+        let found =
+            EnergyConfusion { log: false, ..term(1.0) }.evaluate(&z, 6, &labels, Key::new(0)).unwrap();
         assert!((2.0 * pairs * found.energy - sum).abs() < 1e-9, "{} {sum}", 2.0 * pairs * found.energy);
         // Enough draws for every row are all pairs, each twice.
         let all = EnergyConfusion { pairs: ConfusedPairs::Sampled(40), ..term(0.3) };
