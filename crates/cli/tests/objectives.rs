@@ -533,3 +533,41 @@ fn what_cannot_be_fed_is_refused_by_name() {
     std::fs::write(&uneven, row("[\"c\"]").repeat(9) + &row("[\"c\", \"d\"]")).unwrap();
     refused(&uneven, &loss, &["row 10", "2 negatives"]);
 }
+
+#[test]
+fn confusion_and_mixtures_are_drawn_alike_after_a_kill() {
+    let objective = "loss = \"multi_similarity\"\n\
+         regularizer = { name = \"energy_confusion\", pairs = { sampled = 3 } }\n\
+         mixup = { name = \"metrix\", level = \"feature\", pairs = \"alternate\" }\n\
+         distance = \"snr\"\nminer = \"multi_similarity\"\n\
+         [head]\nname = \"mlp\"\nhidden = 24\ndim = 16";
+    let steps = resumes(objective);
+    for name in ["energy_confusion", "energy", "metric_layer_norm", "mixed"] {
+        let values: Vec<f64> = steps.iter().filter_map(|step| step[name].as_f64()).collect();
+        assert_eq!(values.len(), 60, "{name}");
+        assert!(
+            values.iter().all(|value| value.is_finite()) && values[0] != values[59],
+            "{name}: {values:?}"
+        );
+    }
+}
+
+#[test]
+fn what_confusion_and_mixtures_need_is_said_before_anything_is_written() {
+    let refused = |objective: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        let config = run_file(folder.path(), objective, "max_steps = 2");
+        let out = folder.path().join("out");
+        let output = command(&config, &out, &[]).output().unwrap();
+        assert!(!output.status.success() && !out.exists());
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let bare = refused("loss = \"contrastive\"\nregularizer = \"energy_confusion\"");
+    assert!(bare.contains("linear layer") && bare.contains("add [head]"), "{bare}");
+    let texts = refused("loss = \"contrastive\"\nmixup = { name = \"metrix\", level = \"input\" }");
+    assert!(texts.contains("level = \"feature\""), "{texts}");
+    let triplets = refused("loss = \"triplet_margin\"\nmixup = \"metrix\"");
+    assert!(triplets.contains("multi_similarity") && triplets.contains("labelings"), "{triplets}");
+    let range = refused("loss = \"contrastive\"\nmixup = { name = \"metrix\", alpha = 0.0 }");
+    assert!(range.contains("alpha"), "{range}");
+}

@@ -102,7 +102,7 @@ impl Way<'_> {
                 let out = forward(frozen.as_ref().unwrap_or(model), range)?;
                 let values = out.values(&mut given.borrow_mut())?;
                 whole.set(frozen.is_none().then_some(out));
-                Ok(values)
+                Ok::<_, Error>(values)
             },
             |values| {
                 let mut given = given.borrow_mut();
