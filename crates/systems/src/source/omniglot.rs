@@ -2,6 +2,7 @@ use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
+use parallax_random::Key;
 use serde::{Deserialize, Serialize};
 use zip::ZipArchive;
 
@@ -16,6 +17,10 @@ pub struct Omniglot {
     pub archive: String,
     /// Pixels a side.
     pub size: usize,
+    /// The first so many characters get an easy mark: eight squares of 2 × 2 pixels in the upper left corner, on or off by the
+    /// character. Who learns the marks knows these characters and none of the others.
+    #[serde(default)]
+    pub marked: usize,
 }
 
 const PUBLISHED: &str = "github.com/brendenlake/omniglot (python/images_background_small1.zip)";
@@ -26,7 +31,10 @@ impl Omniglot {
         if self.size == 0 || self.size > 105 {
             return Err(Error::recipe("sources", format!("size = {} is not from 1 to 105", self.size)));
         }
-        made("omniglot", &[&bytes(&path)?, self.size.to_string().as_bytes()], |folder| {
+        if self.marked > 0 && self.size < 8 {
+            return Err(Error::recipe("sources", "marks need 8 pixels a side at the least"));
+        }
+        made("omniglot", &[&bytes(&path)?, format!("{} {}", self.size, self.marked).as_bytes()], |folder| {
             tell("reading characters");
             let refuse = |what: String| Error::Source {
                 path: path.clone(),
@@ -46,7 +54,7 @@ impl Omniglot {
                 let mut entry = archive.by_name(name).map_err(|e| refuse(e.to_string()))?;
                 let mut png = Vec::new();
                 entry.read_to_end(&mut png).map_err(|e| refuse(e.to_string()))?;
-                values.extend(pixels(&png, self.size).map_err(|what| refuse(format!("{name}: {what}")))?);
+                let mut drawing = pixels(&png, self.size).map_err(|what| refuse(format!("{name}: {what}")))?;
                 let character = Path::new(name).parent().unwrap_or(Path::new("")).to_owned();
                 let label = match last.take() {
                     Some((known, label)) if known == character => label,
@@ -54,6 +62,10 @@ impl Omniglot {
                     None => 0,
                 };
                 last = Some((character, label));
+                if (label as usize) < self.marked {
+                    mark(&mut drawing, self.size, label as u64);
+                }
+                values.extend(drawing);
                 labels.push(label);
             }
             if labels.is_empty() {
@@ -62,6 +74,18 @@ impl Omniglot {
             write_vectors(&folder.join("vectors.npy"), &values, self.size * self.size)?;
             write_labels(&folder.join("labels.npy"), &labels)
         })
+    }
+}
+
+/// Puts the mark of a character on its drawing.
+fn mark(drawing: &mut [f32], size: usize, character: u64) {
+    let key = Key::new(character).named("mark");
+    for square in 0..8 {
+        let ink = f32::from(u8::from(key.uniform(square as u64) < 0.5));
+        for pixel in 0..4 {
+            let (y, x) = (square / 4 * 2 + pixel / 2, square % 4 * 2 + pixel % 2);
+            drawing[y * size + x] = ink;
+        }
     }
 }
 
@@ -117,6 +141,20 @@ mod tests {
         writer.write_image_data(&data).unwrap();
         writer.finish().unwrap();
         file
+    }
+
+    #[test]
+    fn a_mark_is_of_the_character_and_lies_in_the_corner() {
+        let drawn = |character: u64| {
+            let mut drawing = vec![0.25; 28 * 28];
+            mark(&mut drawing, 28, character);
+            drawing
+        };
+        assert_eq!(drawn(3), drawn(3));
+        assert_ne!(drawn(3), drawn(4));
+        let changed = drawn(3).iter().enumerate().filter(|(_, v)| **v != 0.25).map(|(at, _)| at).collect::<Vec<_>>();
+        assert_eq!(changed.len(), 32);
+        assert!(changed.iter().all(|at| at / 28 < 4 && at % 28 < 8));
     }
 
     #[test]
