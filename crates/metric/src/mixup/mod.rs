@@ -95,6 +95,9 @@ pub const DECOMPOSED: [&str; 7] = [
 /// names; distance and reducer are those of the loss, and a miner chooses among the pairs of the batch alone. Elements of a
 /// mixture count as the loss counts pairs: those with a label above 0 in the positive branch, below 1 in the negative one.
 ///
+/// Beside a memory of earlier batches, mixtures are of the new batch alone; with a `batch_weight` above 0 the term stands
+/// beside both losses.
+///
 /// # Any other loss
 /// With `form = "labelings"` a loss on pairs or proxies need not decompose. Where the loss is a sum over pairs (contrastive)
 /// that is the same as the two branches; elsewhere λ stands before σ instead of inside.

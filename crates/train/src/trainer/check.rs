@@ -122,7 +122,7 @@ impl Trainer<'_> {
     /// Refuses a model that lacks what the objective is on, before anything is written.
     ///
     /// # Errors
-    /// [`Error::Unfed`] with what is missing, or [`Error::Setting`].
+    /// [`Error::NoMetricLayer`], [`Error::TextsNotMixed`], or [`Error::Setting`] with what does not go together.
     pub fn check_model(&self, model: &SentenceEncoder) -> Result<()> {
         crate::beside::check(self.objective, model, &self.config.freeze, self.examples.paired())
     }
