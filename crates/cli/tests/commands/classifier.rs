@@ -39,5 +39,5 @@ fn a_classifier_is_trained_measured_and_used_from_the_command_line() {
     let wrong = ["train", "run.toml", "--out", "other", "--set", "data.positive_class=refunds"];
     folder.refused(&wrong).names(&["\"refunds\"", "did you mean \"refund\"?"]);
     let list = folder.run(&["list", "losses"]).ok();
-    assert!(list.contains("{ f_beta = number } | { formula = text } = f1"), "{list}");
+    assert!(list.contains("{ f_beta = number } | { formula = text } = \"f1\""), "{list}");
 }
