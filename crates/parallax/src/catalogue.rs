@@ -152,7 +152,7 @@ fn kind(property: &Json) -> String {
         let names = variants.iter().flat_map(|variant| match (&variant["const"], &variant["enum"]) {
             (Json::String(name), _) => vec![name.clone()],
             (_, Json::Array(names)) => names.iter().filter_map(Json::as_str).map(str::to_owned).collect(),
-            _ => vec![variant["properties"]["name"]["const"].as_str().unwrap_or("table").to_owned()],
+            _ => vec![tagged(variant)],
         });
         return names.collect::<Vec<_>>().join(" | ");
     }
@@ -173,6 +173,18 @@ fn kind(property: &Json) -> String {
         "string" => "text".into(),
         "array" => format!("list of {}s", kind(&schema["items"])),
         other => other.to_owned(),
+    }
+}
+
+/// A member of a component by its name, or a choice with a value as it is written: `{ f_beta = number }`.
+fn tagged(variant: &Json) -> String {
+    let properties = &variant["properties"];
+    if let Some(name) = properties["name"]["const"].as_str() {
+        return name.to_owned();
+    }
+    match properties.as_object().and_then(|properties| properties.iter().next()) {
+        Some((key, value)) => format!("{{ {key} = {} }}", kind(value)),
+        None => "table".to_owned(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod bench;
+mod classifier;
 mod colour;
 mod completions;
 mod config;

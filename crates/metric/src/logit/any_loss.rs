@@ -23,7 +23,8 @@ use crate::tiling::Shape;
 /// The score is differentiated exactly by the four cells, whatever it is. All is computed in 64 bits, `ŷ` and `1 − ŷ` each
 /// by itself and slopes by their logarithms, so that an `L` at which `ŷ` rounds to 1 in 32 bits still has a slope of the right
 /// sign for every row; one below the smallest normal number is raised to it. Confident mistakes have hardly any slope: start
-/// from a classifier of zeros, or warm up.
+/// from a classifier of zeros, where every row is at `p = ½`. A short warm-up is worse than none for a rare class: it leaves
+/// all its rows confidently negative; warm up until the positives are found, or not at all.
 ///
 /// The loss of a batch is not a mean over its rows: a batch should hold rows of both classes (the `stratified` sampler), and a
 /// small one gives a biased estimate. It sees one threshold alone and does not keep probabilities calibrated.

@@ -295,12 +295,15 @@ impl Outcome {
             lines.push(format!("run    {}", self.folder.display()));
             return lines.join("\n");
         }
+        let width = self.measures.iter().map(|m| m.name.len()).max().unwrap_or(0).max(14);
         if !self.measures.is_empty() {
-            lines.push(format!("{:<14}{:>8}{:>9}   change (95 % interval)", self.part, "before", "after"));
+            lines
+                .push(format!("{:<width$}{:>8}{:>9}   change (95 % interval)", self.part, "before", "after"));
         }
         for m in &self.measures {
             let (before, after) = (value(m.before), value(m.after));
-            lines.push(format!("{:<14}{before:>8}{after:>9}   {}", m.name, changed(m)).trim_end().to_owned());
+            let line = format!("{:<width$}{before:>8}{after:>9}   {}", m.name, changed(m));
+            lines.push(line.trim_end().to_owned());
         }
         if !self.measures.is_empty() {
             lines.push(self.measured_on());

@@ -69,8 +69,8 @@ fn codes_are_learned_measured_and_searched() {
         assert_eq!(hit.score, 0.0 - differ as f64);
     }
     assert_eq!(hits[0].score, 0.0);
-    let filter = store::Filter::parse("label = 'b'").unwrap();
-    assert_eq!(open.search(vectors.row(7), 180, Some(&filter)).unwrap()[0].len(), 30);
+    let filter = store::Filter::parse("shelf = 1").unwrap();
+    assert_eq!(open.search(vectors.row(7), 180, Some(&filter)).unwrap()[0].len(), 90);
 
     // Codes are not added to vectors.
     let plain = folder.path().join("plain");

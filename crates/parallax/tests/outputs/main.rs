@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 use parallax_data::NpyWriter;
 use parallax_random::Key;
 
-/// Vectors around the centres of classes, and a table with the class of each row: `sizes[c]` rows of class `c`.
+/// Vectors around the centres of classes, and a table with the class of each row and a shelf, 0 and 1 by turns: `sizes[c]` rows of class `c`.
 fn world(folder: &Path, names: &[&str], sizes: &[usize], dim: usize, spread: f64) -> (PathBuf, PathBuf) {
     let key = Key::new(5);
     let (vectors, table) = (folder.join("rows.npy"), folder.join("rows.csv"));
     let mut file = NpyWriter::create(&vectors, dim).unwrap();
-    let mut text = String::from("label\n");
+    let mut text = String::from("label,shelf\n");
     let mut row = 0;
     for (class, (name, size)) in names.iter().zip(sizes).enumerate() {
         for _ in 0..*size {
@@ -22,8 +22,7 @@ fn world(folder: &Path, names: &[&str], sizes: &[usize], dim: usize, spread: f64
             let values: Vec<f32> =
                 (0..dim as u64).map(|d| (centre.normal(d) + spread * noise.normal(d)) as f32).collect();
             file.push_rows(&values).unwrap();
-            text.push_str(name);
-            text.push('\n');
+            text.push_str(&format!("{name},{}\n", row % 2));
             row += 1;
         }
     }
