@@ -10,7 +10,7 @@ use parallax_eval::Retrieval;
 
 use crate::recipe::merged;
 use crate::source::Sources;
-use crate::{Arm, Claim, Error, Result};
+use crate::{Arm, Claim, Error, Experiment, Result};
 
 /// What an arm measured with one seed.
 #[derive(Clone, Debug, PartialEq)]
@@ -87,6 +87,7 @@ impl<'a> Bench<'a> {
         let evaluate = table.entry("evaluate").or_insert_with(|| toml::Value::Table(toml::Table::new()));
         if let Some(evaluate) = evaluate.as_table_mut()
             && !evaluate.contains_key("measures")
+            && claim.measure.parse::<parallax::Measure>().is_ok()
         {
             evaluate.insert("measures".into(), toml::Value::Array(vec![claim.measure.clone().into()]));
         }
@@ -94,7 +95,11 @@ impl<'a> Bench<'a> {
         if let Some(train) = train.as_table_mut()
             && !train.contains_key("validate_with")
         {
-            train.insert("validate_with".into(), claim.measure.clone().into());
+            let measured = match claim.experiment {
+                Experiment::Trained => claim.measure.clone(),
+                Experiment::Utilisation => "map@r".to_owned(),
+            };
+            train.insert("validate_with".into(), measured.into());
         }
         let seed = i64::try_from(seed).unwrap_or(i64::MAX);
         table.insert("seed".into(), seed.into());

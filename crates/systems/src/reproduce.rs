@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
+use parallax::metric::MixupConfig;
+use parallax::metric::mixup::utilisation_of_mixtures;
 use parallax::run::{Event, TrialOptions};
 use parallax::{RunConfig, doctor};
 use parallax_data::atomic_write;
@@ -175,7 +177,7 @@ impl Work<'_, '_> {
                 }
                 Experiment::Utilisation => {
                     let run = config(self, system, 1)?;
-                    let [originals, mixtures] = self.utilisation(&run, seed)?;
+                    let [originals, mixtures] = self.utilisation(claim, &run, seed)?;
                     arms[0].push(originals);
                     arms[1].push(mixtures);
                     self.step(format!("{}, seed {seed}", claim.name));
@@ -305,11 +307,35 @@ impl Work<'_, '_> {
         Ok((Tuned { trials: found.trials.len(), chosen, scores: [found.trials[0].mean, best.mean] }, table))
     }
 
-    /// Distances of test embeddings to the nearest of embeddings, with originals and with mixtures added.
-    fn utilisation(&mut self, config: &RunConfig, _seed: u64) -> Result<[Measured; 2]> {
+    /// Distances of test embeddings to the nearest of training embeddings: of half of them and the other half, and of half of
+    /// them and as many mixtures.
+    fn utilisation(&mut self, claim: &Claim, config: &RunConfig, seed: u64) -> Result<[Measured; 2]> {
+        let Some(MixupConfig::Metrix(metrix)) = &config.objective.mixup else {
+            return Err(Error::recipe(
+                format!("claim \"{}\"", claim.name),
+                "objective.mixup is not set for the system",
+            ));
+        };
         let options = TrialOptions { vectors: true, ..TrialOptions::default() };
-        let _ = self.bench.run(config, options, &mut |_| ())?;
-        Err(Error::recipe("experiment", "utilisation is not there yet"))
+        let trial = self.bench.run(config, options, &mut |_| ())?;
+        let missing = || Error::recipe("experiment", "there are no vectors");
+        let vectors = trial.vectors.as_ref().ok_or_else(missing)?;
+        let n = vectors.train_labels.len() / 2;
+        let key = Key::new(seed).named("utilisation");
+        let (test, train, labels) = (&vectors.test, &vectors.train, &vectors.train_labels);
+        let found = utilisation_of_mixtures(test, train, labels, vectors.dim, n, metrix, key)
+            .map_err(parallax::Error::from)?;
+        let measured = |queries: Vec<f64>| Measured {
+            values: Values {
+                value: queries.iter().sum::<f64>() / queries.len().max(1) as f64,
+                rows: (0..queries.len() as u32).collect(),
+                queries,
+            },
+            train: None,
+            losses: trial.losses.clone(),
+            data_sha256: trial.data_sha256.clone(),
+        };
+        Ok([measured(found.with_originals), measured(found.with_mixtures)])
     }
 }
 

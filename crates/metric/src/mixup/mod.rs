@@ -25,7 +25,7 @@ pub use branches::{Branch, Branches, ElementOf, Rho, Sigma, Tau};
 pub use mixtures::{Anchor, Mixtures};
 pub(crate) use two_branch::evaluate_two_branch;
 pub use two_branch::{Labels, TwoBranch, two_branch};
-pub use utilisation::{Utilisation, utilisation, utilisation_of_mixtures};
+pub use utilisation::{Utilisation, nearest_squares, utilisation, utilisation_of_mixtures};
 
 use crate::error::{Error, require};
 

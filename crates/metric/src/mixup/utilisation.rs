@@ -25,6 +25,15 @@ const REFERENCES: usize = 1024;
 /// # Errors
 /// An empty side, slices that do not fill rows of `dim`, values that are not finite.
 pub fn utilisation<T: Real>(queries: &[T], references: &[T], dim: usize) -> Result<f64, Error> {
+    let nearest = nearest_squares(queries, references, dim)?;
+    Ok(nearest.iter().sum::<f64>() / nearest.len() as f64)
+}
+
+/// `min_x ‖q − x‖²` of every query: what [`utilisation`] is the mean of.
+///
+/// # Errors
+/// As [`utilisation`].
+pub fn nearest_squares<T: Real>(queries: &[T], references: &[T], dim: usize) -> Result<Vec<f64>, Error> {
     let (q, x) = (queries.len() / dim.max(1), references.len() / dim.max(1));
     for rows in [q, x] {
         if rows == 0 || dim == 0 {
@@ -68,18 +77,20 @@ pub fn utilisation<T: Real>(queries: &[T], references: &[T], dim: usize) -> Resu
             best
         })
         .collect();
-    Ok(nearest.iter().sum::<f64>() / q as f64)
+    Ok(nearest)
 }
 
 /// What mixtures of a training set cover of a test set, beside as many more originals.
-#[derive(Clone, Copy, Debug, PartialEq)]
+///
+/// Each holds one number for every query, whose mean is the utilisation.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Utilisation {
     /// Of the test set by the originals that are mixed.
-    pub originals: f64,
+    pub originals: Vec<f64>,
     /// By the same and their mixtures.
-    pub with_mixtures: f64,
+    pub with_mixtures: Vec<f64>,
     /// By the same and as many more originals.
-    pub with_originals: f64,
+    pub with_originals: Vec<f64>,
 }
 
 /// [`utilisation`] of a test set by a part of a training set, by that part with `n` mixtures of its rows, and by that part with
@@ -138,9 +149,9 @@ pub fn utilisation_of_mixtures<T: Real>(
         }
         round += 1;
     }
-    let with = |more: &[T]| utilisation(&queries, &[&originals[..], more].concat(), dim);
+    let with = |more: &[T]| nearest_squares(&queries, &[&originals[..], more].concat(), dim);
     Ok(Utilisation {
-        originals: utilisation(&queries, &originals, dim)?,
+        originals: nearest_squares(&queries, &originals, dim)?,
         with_mixtures: with(&mixed)?,
         with_originals: with(&more)?,
     })
@@ -193,8 +204,10 @@ mod tests {
         for pairs in [Pairing::All, Pairing::PositiveNegative] {
             let metrix = Metrix { pairs, ..Metrix::default() };
             let u = utilisation_of_mixtures(queries, training, &labels, 4, 20, &metrix, key).unwrap();
-            assert!(u.with_mixtures <= u.originals && u.with_originals <= u.originals, "{u:?}");
-            assert!(u.with_mixtures < u.originals, "{u:?}");
+            for (at, originals) in u.originals.iter().enumerate() {
+                assert!(u.with_mixtures[at] <= *originals && u.with_originals[at] <= *originals, "{u:?}");
+            }
+            assert!(u.with_mixtures.iter().sum::<f64>() < u.originals.iter().sum::<f64>(), "{u:?}");
         }
         let metrix = Metrix::default();
         assert!(utilisation_of_mixtures(queries, training, &labels, 4, 49, &metrix, key).is_err());

@@ -54,7 +54,8 @@ impl Omniglot {
                 let mut entry = archive.by_name(name).map_err(|e| refuse(e.to_string()))?;
                 let mut png = Vec::new();
                 entry.read_to_end(&mut png).map_err(|e| refuse(e.to_string()))?;
-                let mut drawing = pixels(&png, self.size).map_err(|what| refuse(format!("{name}: {what}")))?;
+                let mut drawing =
+                    pixels(&png, self.size).map_err(|what| refuse(format!("{name}: {what}")))?;
                 let character = Path::new(name).parent().unwrap_or(Path::new("")).to_owned();
                 let label = match last.take() {
                     Some((known, label)) if known == character => label,
@@ -152,7 +153,8 @@ mod tests {
         };
         assert_eq!(drawn(3), drawn(3));
         assert_ne!(drawn(3), drawn(4));
-        let changed = drawn(3).iter().enumerate().filter(|(_, v)| **v != 0.25).map(|(at, _)| at).collect::<Vec<_>>();
+        let changed =
+            drawn(3).iter().enumerate().filter(|(_, v)| **v != 0.25).map(|(at, _)| at).collect::<Vec<_>>();
         assert_eq!(changed.len(), 32);
         assert!(changed.iter().all(|at| at / 28 < 4 && at % 28 < 8));
     }
