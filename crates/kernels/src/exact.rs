@@ -47,13 +47,13 @@ fn all_squares(pairs: &[(&[f32], &[f32])], out: &mut Vec<f64>) {
 }
 
 #[inline(always)]
-fn product(a: f32, b: f32) -> f64 {
-    f64::from(a) * f64::from(b)
+fn product(a: f64, b: f64) -> f64 {
+    a * b
 }
 
 #[inline(always)]
-fn square(a: f32, b: f32) -> f64 {
-    let difference = f64::from(a) - f64::from(b);
+fn square(a: f64, b: f64) -> f64 {
+    let difference = a - b;
     difference * difference
 }
 
@@ -97,16 +97,16 @@ pub fn product_error(dim: usize, x: f64, y: f64, reach: f64) -> f64 {
 }
 
 #[inline(always)]
-fn sum(x: &[f32], y: &[f32], term: impl Fn(f32, f32) -> f64) -> f64 {
+fn sum(x: &[f32], y: &[f32], term: impl Fn(f64, f64) -> f64) -> f64 {
     let mut lanes = [0.0f64; 8];
     let ((x8, x_rest), (y8, y_rest)) = (x.as_chunks::<8>(), y.as_chunks::<8>());
     for (a, b) in x8.iter().zip(y8) {
         for lane in 0..8 {
-            lanes[lane] += term(a[lane], b[lane]);
+            lanes[lane] += term(f64::from(a[lane]), f64::from(b[lane]));
         }
     }
     for (lane, (&a, &b)) in x_rest.iter().zip(y_rest).enumerate() {
-        lanes[lane] += term(a, b);
+        lanes[lane] += term(f64::from(a), f64::from(b));
     }
     add_lanes(lanes)
 }
@@ -120,7 +120,7 @@ fn add_lanes(lanes: [f64; 8]) -> f64 {
 const TOGETHER: usize = 4;
 
 #[inline(always)]
-fn sums(pairs: &[(&[f32], &[f32])], out: &mut Vec<f64>, term: impl Fn(f32, f32) -> f64 + Copy) {
+fn sums(pairs: &[(&[f32], &[f32])], out: &mut Vec<f64>, term: impl Fn(f64, f64) -> f64 + Copy) {
     let (fours, rest) = pairs.as_chunks::<TOGETHER>();
     for (at, four) in fours.iter().enumerate() {
         // Rows of a gallery lie anywhere; those of the next four are fetched meanwhile.
@@ -134,9 +134,17 @@ fn sums(pairs: &[(&[f32], &[f32])], out: &mut Vec<f64>, term: impl Fn(f32, f32) 
         }
         let mut lanes = [[0.0f64; 8]; TOGETHER];
         let whole = length / 8 * 8;
+        let wide = |row: &[f32], at: usize| -> [f64; 8] {
+            let row = &row[at..at + 8];
+            std::array::from_fn(|lane| f64::from(row[lane]))
+        };
+        // Mostly one query's rows, whose numbers are then widened once.
+        let one = four[0].0;
+        let same = four.iter().all(|(x, _)| std::ptr::eq(*x, one));
         for at in (0..whole).step_by(8) {
+            let of_one = wide(one, at);
             for (lanes, (x, y)) in lanes.iter_mut().zip(four) {
-                let (x, y) = (&x[at..at + 8], &y[at..at + 8]);
+                let (x, y) = (if same { of_one } else { wide(x, at) }, wide(y, at));
                 for lane in 0..8 {
                     lanes[lane] += term(x[lane], y[lane]);
                 }
@@ -144,7 +152,7 @@ fn sums(pairs: &[(&[f32], &[f32])], out: &mut Vec<f64>, term: impl Fn(f32, f32) 
         }
         for (lanes, (x, y)) in lanes.iter_mut().zip(four) {
             for (lane, (&a, &b)) in x[whole..].iter().zip(&y[whole..]).enumerate() {
-                lanes[lane] += term(a, b);
+                lanes[lane] += term(f64::from(a), f64::from(b));
             }
         }
         out.extend(lanes.map(add_lanes));
