@@ -301,7 +301,8 @@ const AT_LEAST: usize = 16;
 /// room until the floor has risen past most of them; deeper, the list only gathers what is decided in one go.
 pub(crate) fn room(measures: &[Measure], most_relevant: usize) -> usize {
     let deep = |measure: &&Measure| !measure.needs_first_only();
-    let ranks = measures.iter().filter(deep).map(|m| m.horizon(most_relevant, most_relevant)).max().unwrap_or(0);
+    let ranks =
+        measures.iter().filter(deep).map(|m| m.horizon(most_relevant, most_relevant)).max().unwrap_or(0);
     if ranks <= 1024 { (ranks + ranks / 2 + 32).next_multiple_of(16).max(64) } else { 64 }
 }
 

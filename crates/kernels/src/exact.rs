@@ -68,7 +68,9 @@ fn wide_sums<const SQUARES: bool>(pairs: &[(&[f32], &[f32])], out: &mut Vec<f64>
         }
         let length = four[0].0.len();
         if four.iter().any(|(x, y)| x.len() != length || y.len() != length) {
-            out.extend(four.iter().map(|(x, y)| if SQUARES { sum(x, y, square) } else { sum(x, y, product) }));
+            out.extend(
+                four.iter().map(|(x, y)| if SQUARES { sum(x, y, square) } else { sum(x, y, product) }),
+            );
             continue;
         }
         // Places beyond the end are read as 0 and add 0 to a lane, which changes none: a sum that starts at 0 is never −0.

@@ -350,7 +350,9 @@ fn fetch(line: &Line) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a prefetch has no effect on what a program computes, whatever the address; this one is of a line.
     unsafe {
-        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(std::ptr::from_ref(line).cast());
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(
+            std::ptr::from_ref(line).cast(),
+        );
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = line;

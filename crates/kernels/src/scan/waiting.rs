@@ -108,7 +108,8 @@ impl Waiting {
         let span = self.span(list);
         let (lower, upper, rows) =
             (&mut self.lower[span.clone()], &mut self.upper[span.clone()], &mut self.rows[span]);
-        let kept = on!(self.isa, compact(lower: &mut [f32], upper: &mut [f32], rows: &mut [u32], bar: f32) -> usize);
+        let kept =
+            on!(self.isa, compact(lower: &mut [f32], upper: &mut [f32], rows: &mut [u32], bar: f32) -> usize);
         self.lengths[list] = kept as u32;
     }
 
