@@ -1,12 +1,13 @@
 use std::collections::BTreeMap;
 
+use parallax_kernels::scan::Waiting;
 use parallax_random::Key;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::score::Rows;
 use crate::significance::{bootstrap_columns, mean};
-use crate::stream::{Classes, Stream, block_rows, ready_bytes, scratch_bytes};
+use crate::stream::{Classes, Stream, block_rows, ready_bytes, room, scratch_bytes};
 use crate::{Cutoff, Error, Measure, Ranking, Similarity};
 
 /// Labelled vectors: `values` is row-major `[n, dim]`, and `labels[i]` is the class of row `i`.
@@ -321,13 +322,15 @@ fn summarise(
 /// An upper bound on what [`retrieval`] allocates beside its input and the fixed packing buffers of a 32-bit matrix
 /// product (a few MB a thread); no term has queries × gallery in it.
 ///
-/// With `T` threads, blocks of `A` queries (at most the query tile, 4 MB of thresholds, and a quarter of a thread's
-/// share), a gallery tile of `G` rows, `d` columns, `m` measures, `b` resamples and `R` the most relevant items of one
-/// query, for `q` queries and `g` separate references (0 for leave-one-out), `n` of them in the gallery:
+/// With `T` threads, blocks of `A` queries (at most the query tile, 4 MB of thresholds and waiting items, and a quarter of
+/// a thread's share), lists of `W` waiting items a query (1.5 times the deepest rank that a measure looks at and 32 more, or
+/// 64 where that is deeper than 1,024), a gallery tile of `G` rows, `d` columns, `m` measures, `b` resamples and `R` the
+/// most relevant items of one query, for `q` queries and `g` separate references (0 for leave-one-out), `n` of them in the
+/// gallery:
 ///
 /// ```text
-/// T · (A · (16·d + 32·R + 296) + 64·R)        query block as it is and rounded, thresholds with their counts, one ranking
-/// + T · (6·d·G + 600,000)                     a tile in two parts, hits and doubtful pairs
+/// T · (A · (16·d + 36·R + 12·W + 300) + 64·R) query block as it is and rounded, thresholds with their counts, one ranking
+/// + T · (6·d·G + 64·W + 100,000)              a tile in two parts, hits, the pairs of a query that are scored again
 /// + n · (2·d + 8)                             the gallery in bf16, each row filled up to 64 bytes
 /// + (q + g) · (4·d·[cosine] + 8) + 68·n       normalised rows and norms; label order and classes of the gallery rows
 /// + q · (33·m + 240)                          values of each query, and sorted for the intervals and means
@@ -346,13 +349,15 @@ pub fn memory_bytes(
     let measures = config.measures.len();
     let gallery = if references == 0 { queries } else { references };
     let gallery_tile = config.gallery_tile.min(gallery);
-    let block = block_rows(config.query_tile, queries, most_relevant, threads).min(queries);
+    let room = room(&config.measures, most_relevant);
+    let block = block_rows(config.query_tile, queries, most_relevant, room, threads).min(queries);
     let (tiles, ready) = ready_bytes(gallery, gallery_tile, block, dim);
     let copy = if config.similarity == Similarity::Cosine { 4 * dim } else { 0 };
     threads
-        * (block * (4 * dim + 32 * most_relevant + 200)
+        * (block * (4 * dim + 36 * most_relevant + 200)
+            + Waiting::memory_bytes(block, room)
             + ready
-            + scratch_bytes(gallery_tile, dim)
+            + scratch_bytes(gallery_tile, room, dim)
             + 64 * most_relevant)
         + tiles
         + (queries + references) * (copy + 8)

@@ -83,6 +83,7 @@ pub(crate) fn scores(
     out: &mut Vec<f64>,
 ) {
     let first = out.len();
+    out.reserve(pairs.size_hint().0);
     let rows: Vec<(&[f32], &[f32])> = pairs.clone().map(|(i, j)| (a.row(i), b.row(j))).collect();
     match similarity {
         Similarity::Cosine | Similarity::Dot => dots(&rows, out),

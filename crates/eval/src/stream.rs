@@ -8,15 +8,18 @@
 //! Thresholds that have `k` items before them already, where no measure looks below rank `k`, are let go. The lowest
 //! that is left is a floor, and nearly all of a tile is refused by comparison with it.
 //!
-//! A tile is computed in the fastest arithmetic there is, so its values only serve to decide what is clear: an item
-//! closer to a threshold than the error bound of the product is scored again in 64 bits (`score::scores`). The counts are
-//! thus those of the 64-bit scores for every instruction set, tile size and row order. Where bf16 leaves too much
-//! undecided, a block of queries goes on with rows in two parts, whose bound is a hundred times smaller.
+//! A tile is computed in the fastest arithmetic there is, so its values come with a bound on their error. What passes the
+//! floor waits in a list, as a lower and an upper bound of its score ([`Waiting`]): the lower bounds that lie above a
+//! threshold raise the floor, which in turn throws out the upper bounds that lie below it. Only what is left when the
+//! gallery has passed, or when a list is full, is counted: at once where its bounds hold no threshold between them, else by
+//! its score in 64 bits (`score::scores`). The counts are thus those of the 64-bit scores for every instruction set, tile
+//! size and row order. Where bf16 leaves too much undecided, a block of queries goes on with rows in two parts, whose bound
+//! is a hundred times smaller.
 
 use std::ops::Range;
 
 use parallax_kernels::isa;
-use parallax_kernels::scan::{self, Form, Hit, Metric, Queries, Scratch, Sink, Tile};
+use parallax_kernels::scan::{self, Form, Hit, Metric, Queries, Scratch, Sink, Tile, Waiting};
 use rayon::prelude::*;
 
 use crate::score::{Rows, grid, scores};
@@ -77,13 +80,15 @@ struct Pending {
     above: Vec<u32>,
     /// Other items exactly at this threshold.
     tied: Vec<u32>,
+    /// Items above each threshold, of those that are counted.
+    before: Vec<u32>,
     /// Thresholds that are still of interest.
     open: usize,
     /// Ranks of interest for the first threshold, and for those after it.
     horizon_first: usize,
     horizon: usize,
-    /// Items counted since `open` was last looked at.
-    fresh: usize,
+    /// Waiting items at which they are looked through.
+    due: usize,
 }
 
 impl Pending {
@@ -112,21 +117,34 @@ impl Pending {
         }
     }
 
-    /// Lets go of thresholds that no measure can reach any more. Costs `open` steps, so it waits for as many counts.
-    fn prune(&mut self) {
-        if self.fresh < self.open {
-            return;
-        }
-        self.fresh = 0;
+    /// Adds up what stands before each open threshold, after items were counted.
+    fn add_up(&mut self) {
         let mut before = 0;
         for j in 0..self.open {
-            before += self.above[j] as usize;
-            if before >= if j == 0 { self.horizon_first } else { self.horizon } {
-                self.open = j;
-                return;
-            }
-            before += self.hits[j] as usize + self.tied[j] as usize;
+            before += self.above[j];
+            self.before[j] = before;
+            before += self.hits[j] + self.tied[j];
         }
+    }
+
+    /// Lets go of thresholds that no measure can reach any more. `waiting` says how many of the items that are not
+    /// counted yet are certain to lie above a threshold; both it and `before` grow from one threshold to the next.
+    fn prune(&mut self, waiting: impl Fn(f64) -> usize) {
+        let before = |j: usize| self.before[j] as usize + waiting(self.thresholds[j]);
+        if self.open == 0 || before(0) >= self.horizon_first {
+            self.open = 0;
+            return;
+        }
+        let (mut low, mut high) = (1, self.open);
+        while low < high {
+            let middle = usize::midpoint(low, high);
+            if before(middle) >= self.horizon {
+                high = middle;
+            } else {
+                low = middle + 1;
+            }
+        }
+        self.open = low;
     }
 }
 
@@ -154,7 +172,9 @@ impl Stream<'_> {
             })
             .collect();
         let gallery = Gallery { form, centre, tiles };
-        let block = block_rows(self.query_tile, kept.len(), self.most_relevant, rayon::current_num_threads());
+        let room = room(self.measures, self.most_relevant);
+        let threads = rayon::current_num_threads();
+        let block = block_rows(self.query_tile, kept.len(), self.most_relevant, room, threads);
         // Queries of one class ask for the same rows, so they go together.
         let mut places: Vec<u32> = (0..kept.len() as u32).collect();
         places.sort_unstable_by_key(|&at| (self.query_labels[kept[at as usize]], at));
@@ -191,20 +211,24 @@ impl Stream<'_> {
         let pending: Vec<Pending> = kept.iter().map(|&query| self.pending(query)).collect();
         let mut counts = Counts {
             stream: self,
+            waiting: Waiting::new(pending.len(), room(self.measures, self.most_relevant)),
+            facts: vec![Fact::default(); kept.len()],
             pending,
             start: 0,
             reach: 0.0,
-            doubtful: Vec::new(),
+            rows: Vec::new(),
             exact: Vec::new(),
             rescored: 0,
         };
         let ready = |form| Queries::new(form, self.metric(), &values, dim, &gallery.centre);
+        for (fact, &query) in counts.facts.iter_mut().zip(kept) {
+            fact.label = self.query_labels[query];
+        }
         let mut queries = ready(gallery.form);
         let mut closer = Tile::new(Form::Single, self.metric(), dim);
         let mut scratch = Scratch::default();
         for (at, tile) in gallery.tiles.iter().enumerate() {
             let part = self.part(at);
-            counts.score();
             counts.start = at * self.gallery_tile;
             counts.reach = self.gallery.norms[counts.start..counts.start + tile.len()]
                 .iter()
@@ -218,19 +242,25 @@ impl Stream<'_> {
                 closer = Tile::new(Form::Split, self.metric(), dim);
             }
             if queries.form() == gallery.form {
-                queries.scan(tile, part, &mut scratch, &mut counts);
+                queries.scan_before(gallery.tiles.get(at + 1), tile, part, &mut scratch, &mut counts);
             } else {
                 closer.fill(part, &gallery.centre);
                 queries.scan(&closer, part, &mut scratch, &mut counts);
             }
         }
-        counts.score();
+        for at in 0..counts.pending.len() {
+            counts.thin(at);
+            counts.decide(at);
+        }
         counts.pending.iter().map(|p| each(Ranking::new(p.groups(), p.relevant))).collect()
     }
 
     fn pending(&self, query: usize) -> Pending {
+        let class = self.classes.of(self.query_labels[query]);
+        let mut rows = Vec::with_capacity(class.len());
+        rows.extend(self.relevant_rows(query));
         let mut thresholds = Vec::new();
-        let pairs = self.relevant_rows(query).map(|row| (query, row));
+        let pairs = rows.iter().map(|&row| (query, row));
         scores(self.similarity, self.queries, self.gallery, pairs, &mut thresholds);
         thresholds.sort_unstable_by(|a, b| b.total_cmp(a));
         let relevant = thresholds.len();
@@ -252,30 +282,51 @@ impl Stream<'_> {
             hits,
             above: vec![0; open],
             tied: vec![0; open],
+            before: vec![0; open],
             open,
             horizon_first,
             horizon,
-            fresh: usize::MAX,
+            due: AT_LEAST,
         };
-        pending.prune();
+        pending.add_up();
+        pending.prune(|_| 0);
         pending
     }
 }
 
-/// Queries that go through the gallery together: at most `query_tile`, a few blocks for each thread, and no more thresholds
-/// than a cache and a bound on memory allow.
-pub(crate) fn block_rows(query_tile: usize, queries: usize, most_relevant: usize, threads: usize) -> usize {
-    const BYTES: usize = 4 << 20;
-    let even = queries.div_ceil(4 * threads).next_multiple_of(32);
-    query_tile.min(even).min((BYTES / (32 * most_relevant + 176)).max(32)).max(1)
+/// Waiting items after which a query looks at them for the first time, and how many more there must be for the next.
+const AT_LEAST: usize = 16;
+
+/// Places in a query's list of waiting items. Where measures look at a limited depth, all that may stand so far up find
+/// room until the floor has risen past most of them; deeper, the list only gathers what is decided in one go.
+pub(crate) fn room(measures: &[Measure], most_relevant: usize) -> usize {
+    let deep = |measure: &&Measure| !measure.needs_first_only();
+    let ranks =
+        measures.iter().filter(deep).map(|m| m.horizon(most_relevant, most_relevant)).max().unwrap_or(0);
+    if ranks <= 1024 { (ranks + ranks / 2 + 32).next_multiple_of(16).max(64) } else { 64 }
 }
 
-/// What a thread holds for a block of queries, beside the queries and their thresholds.
-pub(crate) fn scratch_bytes(gallery_tile: usize, dim: usize) -> usize {
+/// Queries that go through the gallery together: at most `query_tile`, a few blocks for each thread, and no more thresholds
+/// and waiting items than a cache and a bound on memory allow.
+pub(crate) fn block_rows(
+    query_tile: usize,
+    queries: usize,
+    most_relevant: usize,
+    room: usize,
+    threads: usize,
+) -> usize {
+    const BYTES: usize = 4 << 20;
+    let even = queries.div_ceil(4 * threads).next_multiple_of(32);
+    let each = 36 * most_relevant + Waiting::memory_bytes(1, room) + 200;
+    query_tile.min(even).min((BYTES / each).max(32)).max(1)
+}
+
+/// What a thread holds for a block of queries, beside the queries, their thresholds and what waits.
+pub(crate) fn scratch_bytes(gallery_tile: usize, room: usize, dim: usize) -> usize {
     let form = Form::fastest(isa::current());
-    // A tile in two parts, where bf16 decides too little; doubtful pairs, their rows and their scores.
+    // A tile in two parts, where bf16 decides too little; the pairs of one query, their rows and their scores.
     let closer = if form == Form::Half { Tile::memory_bytes(Form::Split, gallery_tile, dim) } else { 0 };
-    Scratch::memory_bytes(form) + closer + (TOGETHER + Scratch::most_hits(form)) * (3 * 16 + 32)
+    Scratch::memory_bytes(form) + closer + room * (2 * 8 + 2 * 8 + 32)
 }
 
 /// What the gallery, made ready for scans, and a block of queries hold.
@@ -294,80 +345,100 @@ struct Gallery {
     tiles: Vec<Tile>,
 }
 
+/// What every hit asks of its query.
+#[derive(Clone, Copy, Default)]
+struct Fact {
+    label: u32,
+    /// What rounding to a grid may move a score by, for the rows of the tile.
+    grid: f64,
+}
+
 /// What a tile has to say to a block of queries.
 struct Counts<'a> {
     stream: &'a Stream<'a>,
     pending: Vec<Pending>,
+    facts: Vec<Fact>,
+    /// Items of each query that are not counted yet.
+    waiting: Waiting,
     /// The first gallery row of the tile, and the largest norm in it.
     start: usize,
     reach: f64,
-    /// Pairs that the tile cannot decide: a gallery row, and a place among the pending.
-    doubtful: Vec<(u32, u32)>,
-    /// Their scores.
+    /// Rows that are scored again, and their scores.
+    rows: Vec<usize>,
     exact: Vec<f64>,
     /// Pairs that were scored again.
     rescored: u64,
 }
 
 impl Sink for Counts<'_> {
-    fn floor(&mut self, query: usize) -> f64 {
-        let pending = &mut self.pending[query];
-        pending.prune();
+    fn floor(&mut self, at: usize) -> f64 {
+        if self.waiting.len(at) >= self.pending[at].due {
+            self.thin(at);
+        }
+        let pending = &self.pending[at];
         let norm = self.stream.queries.norms[pending.query];
+        self.facts[at].grid = grid(self.stream.similarity, norm, self.reach);
         match pending.thresholds[..pending.open].last() {
-            Some(lowest) => lowest - grid(self.stream.similarity, norm, self.reach),
+            Some(lowest) => lowest - self.facts[at].grid,
             None => f64::INFINITY,
         }
     }
 
+    #[inline]
     fn hit(&mut self, hit: Hit) {
-        let (stream, pending, row) = (self.stream, &mut self.pending[hit.query], self.start + hit.row);
-        let query = pending.query;
-        if stream.gallery_labels[row] == stream.query_labels[query] {
+        let (at, row, fact) = (hit.query, self.start + hit.row, self.facts[hit.query]);
+        if self.stream.gallery_labels[row] == fact.label {
             return;
         }
-        pending.fresh += 1;
-        let open = &pending.thresholds[..pending.open];
-        let doubt = hit.error + grid(stream.similarity, stream.queries.norms[query], self.reach);
-        let (Some(highest), Some(lowest)) = (open.first(), open.last()) else { return };
-        // Where thresholds stand closer than the bound is wide, nothing is decided and looking for a place is for nothing.
-        if doubt * open.len() as f64 <= 0.5 * (highest - lowest) {
-            let at = open.partition_point(|&threshold| threshold > hit.score + doubt);
-            if at == open.len() {
-                return;
-            }
-            if open[at] < hit.score - doubt {
-                pending.above[at] += 1;
-                return;
-            }
+        self.waiting.push(at, row, hit.score, hit.error + fact.grid);
+        if self.waiting.is_full(at) {
+            self.make_room(at);
         }
-        self.doubtful.push((row as u32, hit.query as u32));
-    }
-
-    fn settle(&mut self) {
-        // While floors still rise fast they should know all there is; later, rows that several queries ask for are better
-        // scored together.
-        if self.start >= 4 * self.stream.gallery_tile && self.doubtful.len() < TOGETHER {
-            return;
-        }
-        self.score();
     }
 }
 
-/// Doubtful pairs that are scored together.
-const TOGETHER: usize = 4096;
-
 impl Counts<'_> {
-    fn score(&mut self) {
-        self.rescored += self.doubtful.len() as u64;
-        self.exact.clear();
-        // By rows, so that each is read from memory once.
-        self.doubtful.sort_unstable();
-        let (stream, pending) = (self.stream, &self.pending);
-        let pairs = self.doubtful.iter().map(|&(row, at)| (pending[at as usize].query, row as usize));
-        scores(stream.similarity, stream.queries, stream.gallery, pairs, &mut self.exact);
-        for ((_, at), exact) in self.doubtful.drain(..).zip(&self.exact) {
-            self.pending[at as usize].count(*exact);
+    #[cold]
+    fn make_room(&mut self, at: usize) {
+        self.thin(at);
+        // Bounds cannot tell these apart, or measures look further down than the list is long.
+        if 4 * self.waiting.len(at) > 3 * self.waiting.room() {
+            self.decide(at);
+            self.thin(at);
         }
+    }
+
+    /// Raises a query's floor and lets go of what waits below it.
+    fn thin(&mut self, at: usize) {
+        let (pending, waiting) = (&mut self.pending[at], &mut self.waiting);
+        pending.prune(|threshold| waiting.above(at, threshold));
+        match pending.thresholds[..pending.open].last() {
+            Some(&lowest) => waiting.keep(at, lowest),
+            None => waiting.clear(at),
+        }
+        let waits = waiting.len(at);
+        pending.due = waits + (waits / 4).max(AT_LEAST);
+    }
+
+    /// Counts what waits for a query: by its bounds where no threshold lies between them, by its score elsewhere.
+    fn decide(&mut self, at: usize) {
+        let (stream, pending) = (self.stream, &mut self.pending[at]);
+        self.rows.clear();
+        for item in self.waiting.items(at) {
+            let open = &pending.thresholds[..pending.open];
+            let place = open.partition_point(|&threshold| threshold > item.upper);
+            match open.get(place) {
+                Some(&threshold) if threshold < item.lower => pending.above[place] += 1,
+                Some(_) => self.rows.push(item.row),
+                None => {}
+            }
+        }
+        self.waiting.clear(at);
+        self.rescored += self.rows.len() as u64;
+        self.exact.clear();
+        let pairs = self.rows.iter().map(|&row| (pending.query, row));
+        scores(stream.similarity, stream.queries, stream.gallery, pairs, &mut self.exact);
+        self.exact.iter().for_each(|&exact| pending.count(exact));
+        pending.add_up();
     }
 }

@@ -2,14 +2,16 @@
 //!
 //! `cargo bench -p parallax-kernels --bench fused [-- --json] [-- FILTER]`. Every figure is the best of many runs, in
 //! processor time with one thread and in elapsed time with two: other work on the machine can only make it worse. Bytes are those that a kernel must read and
-//! write once; operations of attention are two for each multiplication and addition of its matrix products.
+//! write once; operations of attention and of convolutions are two for each multiplication and addition of their products.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use parallax_kernels::activation::{self, Activation};
 use parallax_kernels::attention::{Attention, Rows, RowsMut};
+use parallax_kernels::convolution::Convolution;
 use parallax_kernels::embedding::{self, Lookup, Norm};
+use parallax_kernels::linear::Precision;
 use parallax_kernels::pool::{Mode, Pool};
 use parallax_kernels::{adamw, isa, norm, softmax};
 use rayon::ThreadPool;
@@ -224,6 +226,7 @@ fn main() {
     rows(&bench);
     attentions(&bench);
     texts(&bench);
+    convolutions(&bench);
     optimiser(&bench);
 }
 
@@ -378,6 +381,51 @@ fn texts(bench: &Bench) {
             embedding::scatter_add(&ids, d, &x, black_box(&mut table));
         },
     );
+}
+
+/// Layers of a ResNet and of a network of depthwise filters; the limit is that of multiply-adds in 32 bits.
+fn convolutions(bench: &Bench) {
+    let layer = |channels, side, filters, kernel, groups| Convolution {
+        batch: 4,
+        channels,
+        size: [side; 2],
+        filters,
+        kernel: [kernel; 2],
+        stride: [1; 2],
+        padding: [kernel / 2; 2],
+        dilation: [1; 2],
+        groups,
+    };
+    for (what, shape) in [
+        ("3x3 64>64 of 56x56", layer(64, 56, 64, 3, 1)),
+        ("3x3 256>256 of 14x14", layer(256, 14, 256, 3, 1)),
+        ("1x1 256>64 of 56x56", layer(256, 56, 64, 1, 1)),
+        ("3x3 each of 128 of 56x56", layer(128, 56, 128, 3, 128)),
+    ] {
+        let inputs = shape.channels / shape.groups * shape.kernel[0] * shape.kernel[1];
+        let pixels = shape.batch * shape.size[0] * shape.size[1];
+        let (x, w) = (numbers(shape.channels * pixels), numbers(shape.filters * inputs));
+        let dy = numbers(shape.filters * pixels);
+        let (mut y, mut dx, mut dw) = (vec![0.0; dy.len()], vec![0.0; x.len()], vec![0.0; w.len()]);
+        let operations = 2.0 * (inputs * shape.filters * pixels) as f64;
+        let left = if shape.groups == 1 { "patches written out and packed" } else { "nine terms to a load" };
+        for precision in [Precision::F32, Precision::Bf16] {
+            if shape.groups > 1 && precision == Precision::Bf16 {
+                continue;
+            }
+            let name =
+                |part: &str| format!("convolution{part} {what} {}", format!("{precision:?}").to_lowercase());
+            bench.line(&name(""), Unit::Operations, operations, left, || {
+                shape.forward(&x, &w, None, precision, black_box(&mut y));
+            });
+            bench.line(&name(" dx"), Unit::Operations, operations, left, || {
+                shape.input_gradient(&dy, &w, precision, black_box(&mut dx));
+            });
+            bench.line(&name(" dw"), Unit::Operations, operations, left, || {
+                shape.weight_gradient(&dy, &x, precision, black_box(&mut dw));
+            });
+        }
+    }
 }
 
 fn optimiser(bench: &Bench) {

@@ -29,10 +29,20 @@ pub fn squared_distances(pairs: &[(&[f32], &[f32])], out: &mut Vec<f64>) {
 }
 
 fn dots_on(isa: Isa, pairs: &[(&[f32], &[f32])], out: &mut Vec<f64>) {
+    #[cfg(target_arch = "x86_64")]
+    if isa >= Isa::Avx512 {
+        // SAFETY: the instruction set is at most the current one, which has AVX-512.
+        return unsafe { wide_sums::<false>(pairs, out) };
+    }
     crate::scan::on!(isa, all_dots(pairs: &[(&[f32], &[f32])], out: &mut Vec<f64>));
 }
 
 fn squared_distances_on(isa: Isa, pairs: &[(&[f32], &[f32])], out: &mut Vec<f64>) {
+    #[cfg(target_arch = "x86_64")]
+    if isa >= Isa::Avx512 {
+        // SAFETY: as above.
+        return unsafe { wide_sums::<true>(pairs, out) };
+    }
     crate::scan::on!(isa, all_squares(pairs: &[(&[f32], &[f32])], out: &mut Vec<f64>));
 }
 
@@ -46,14 +56,77 @@ fn all_squares(pairs: &[(&[f32], &[f32])], out: &mut Vec<f64>) {
     sums(pairs, out, square);
 }
 
-#[inline(always)]
-fn product(a: f32, b: f32) -> f64 {
-    f64::from(a) * f64::from(b)
+/// [`sums`] with the eight lanes of a sum in one register: dots, or squared distances.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512vl")]
+fn wide_sums<const SQUARES: bool>(pairs: &[(&[f32], &[f32])], out: &mut Vec<f64>) {
+    use std::arch::x86_64::*;
+    let (fours, rest) = pairs.as_chunks::<TOGETHER>();
+    for (at, four) in fours.iter().enumerate() {
+        if let Some(next) = fours.get(at + 1) {
+            next.iter().for_each(|(_, y)| fetch(y));
+        }
+        let length = four[0].0.len();
+        if four.iter().any(|(x, y)| x.len() != length || y.len() != length) {
+            out.extend(
+                four.iter().map(|(x, y)| if SQUARES { sum(x, y, square) } else { sum(x, y, product) }),
+            );
+            continue;
+        }
+        // Places beyond the end are read as 0 and add 0 to a lane, which changes none: a sum that starts at 0 is never −0.
+        let widened = |row: &[f32], at: usize| {
+            let left = row.len() - at;
+            let mask = if left < 8 { (1u8 << left) - 1 } else { u8::MAX };
+            // SAFETY: the mask holds places of the row only.
+            unsafe { _mm512_cvtps_pd(_mm256_maskz_loadu_ps(mask, row.as_ptr().add(at))) }
+        };
+        // A product of two widened numbers is exact, so that adding it in one go rounds as the addition alone does. A
+        // difference need not be, nor its square.
+        let add = |lanes: __m512d, x: __m512d, y: __m512d| {
+            if SQUARES {
+                let apart = _mm512_sub_pd(x, y);
+                _mm512_add_pd(lanes, _mm512_mul_pd(apart, apart))
+            } else {
+                _mm512_fmadd_pd(x, y, lanes)
+            }
+        };
+        let [(x0, y0), (x1, y1), (x2, y2), (x3, y3)] = *four;
+        let mut lanes = [_mm512_setzero_pd(); TOGETHER];
+        // Mostly one query's rows, whose numbers are then widened once.
+        if four.iter().all(|(x, _)| std::ptr::eq(*x, x0)) {
+            for at in (0..length).step_by(8) {
+                let x = widened(x0, at);
+                lanes[0] = add(lanes[0], x, widened(y0, at));
+                lanes[1] = add(lanes[1], x, widened(y1, at));
+                lanes[2] = add(lanes[2], x, widened(y2, at));
+                lanes[3] = add(lanes[3], x, widened(y3, at));
+            }
+        } else {
+            for at in (0..length).step_by(8) {
+                lanes[0] = add(lanes[0], widened(x0, at), widened(y0, at));
+                lanes[1] = add(lanes[1], widened(x1, at), widened(y1, at));
+                lanes[2] = add(lanes[2], widened(x2, at), widened(y2, at));
+                lanes[3] = add(lanes[3], widened(x3, at), widened(y3, at));
+            }
+        }
+        out.extend(lanes.map(|lanes| {
+            let mut numbers = [0.0; 8];
+            // SAFETY: eight numbers are 64 bytes, and the store needs no alignment.
+            unsafe { _mm512_storeu_pd(numbers.as_mut_ptr(), lanes) };
+            add_lanes(numbers)
+        }));
+    }
+    out.extend(rest.iter().map(|(x, y)| if SQUARES { sum(x, y, square) } else { sum(x, y, product) }));
 }
 
 #[inline(always)]
-fn square(a: f32, b: f32) -> f64 {
-    let difference = f64::from(a) - f64::from(b);
+fn product(a: f64, b: f64) -> f64 {
+    a * b
+}
+
+#[inline(always)]
+fn square(a: f64, b: f64) -> f64 {
+    let difference = a - b;
     difference * difference
 }
 
@@ -97,16 +170,16 @@ pub fn product_error(dim: usize, x: f64, y: f64, reach: f64) -> f64 {
 }
 
 #[inline(always)]
-fn sum(x: &[f32], y: &[f32], term: impl Fn(f32, f32) -> f64) -> f64 {
+fn sum(x: &[f32], y: &[f32], term: impl Fn(f64, f64) -> f64) -> f64 {
     let mut lanes = [0.0f64; 8];
     let ((x8, x_rest), (y8, y_rest)) = (x.as_chunks::<8>(), y.as_chunks::<8>());
     for (a, b) in x8.iter().zip(y8) {
         for lane in 0..8 {
-            lanes[lane] += term(a[lane], b[lane]);
+            lanes[lane] += term(f64::from(a[lane]), f64::from(b[lane]));
         }
     }
     for (lane, (&a, &b)) in x_rest.iter().zip(y_rest).enumerate() {
-        lanes[lane] += term(a, b);
+        lanes[lane] += term(f64::from(a), f64::from(b));
     }
     add_lanes(lanes)
 }
@@ -120,7 +193,7 @@ fn add_lanes(lanes: [f64; 8]) -> f64 {
 const TOGETHER: usize = 4;
 
 #[inline(always)]
-fn sums(pairs: &[(&[f32], &[f32])], out: &mut Vec<f64>, term: impl Fn(f32, f32) -> f64 + Copy) {
+fn sums(pairs: &[(&[f32], &[f32])], out: &mut Vec<f64>, term: impl Fn(f64, f64) -> f64 + Copy) {
     let (fours, rest) = pairs.as_chunks::<TOGETHER>();
     for (at, four) in fours.iter().enumerate() {
         // Rows of a gallery lie anywhere; those of the next four are fetched meanwhile.
@@ -138,13 +211,13 @@ fn sums(pairs: &[(&[f32], &[f32])], out: &mut Vec<f64>, term: impl Fn(f32, f32) 
             for (lanes, (x, y)) in lanes.iter_mut().zip(four) {
                 let (x, y) = (&x[at..at + 8], &y[at..at + 8]);
                 for lane in 0..8 {
-                    lanes[lane] += term(x[lane], y[lane]);
+                    lanes[lane] += term(f64::from(x[lane]), f64::from(y[lane]));
                 }
             }
         }
         for (lanes, (x, y)) in lanes.iter_mut().zip(four) {
             for (lane, (&a, &b)) in x[whole..].iter().zip(&y[whole..]).enumerate() {
-                lanes[lane] += term(a, b);
+                lanes[lane] += term(f64::from(a), f64::from(b));
             }
         }
         out.extend(lanes.map(add_lanes));
@@ -198,6 +271,11 @@ mod tests {
                     rows.iter().map(|(x, y)| (x.as_slice(), y.as_slice())).collect();
                 if let Some(last) = pairs.get_mut(2) {
                     *last = (&last.0[n / 2..], &last.1[n / 2..]);
+                }
+                // One row against all others.
+                if let Some(first) = rows.first() {
+                    pairs.extend(rows.iter().map(|(_, y)| (first.0.as_slice(), y.as_slice())));
+                    pairs.extend_from_within(pairs.len() - rows.len()..);
                 }
                 let want: Vec<u64> = pairs.iter().map(|(x, y)| dot(x, y).to_bits()).collect();
                 let apart: Vec<u64> = pairs.iter().map(|(x, y)| squared_distance(x, y).to_bits()).collect();

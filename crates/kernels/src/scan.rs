@@ -35,10 +35,12 @@ mod select;
 #[cfg(test)]
 mod tests;
 mod tile;
+mod waiting;
 
 pub use candidates::{Candidates, Found};
 pub use queries::{Hit, Queries, Scratch, Sink};
 pub use tile::Tile;
+pub use waiting::{Bounded, Waiting};
 
 use crate::isa::Isa;
 

@@ -106,8 +106,10 @@ pub struct EncodeBench {
     pub one: Option<One>,
     /// Seconds from the start of a process to the first vector, files being in memory already.
     pub start_seconds: Option<Spread>,
-    /// Batches of equally long texts.
+    /// Batches of equally long texts, as long as the model's positions allow.
     pub shapes: Vec<Shape>,
+    /// Tokens after which the model cuts a text. [`shapes`](Self::shapes) may be longer: those tokens are given as they are.
+    pub max_tokens: Option<usize>,
     /// What the products alone would allow.
     pub limit: Option<Limit>,
     /// The most memory that this process had in use, in bytes, where the system tells: model, texts and batch job, before
@@ -171,6 +173,7 @@ pub fn encode(
         one: None,
         start_seconds: None,
         shapes: Vec::new(),
+        max_tokens: model.encoder().text().map(|tower| tower.max_tokens),
         limit: None,
         peak_memory: None,
     };
@@ -332,6 +335,13 @@ impl fmt::Display for EncodeBench {
                 }
             }
             writeln!(f)?;
+            let longest = self.shapes.iter().map(|shape| shape.length).max();
+            if let Some(cut) = self.max_tokens.filter(|&cut| longest.is_some_and(|longest| longest > cut)) {
+                writeln!(
+                    f,
+                    "The model cuts texts after {cut} tokens; longer ones are within its positions."
+                )?;
+            }
         }
         Ok(())
     }

@@ -107,6 +107,24 @@ pub fn embed(
     Ok(Embedded { output: output.to_owned(), rows, dim })
 }
 
+/// How many rows [`embed`] would read, where that can be known before: by going through the file once, which takes a
+/// hundredth of the time that embedding it takes, and for stored vectors from their header. `None` for standard input and
+/// for other things that can be read only once, and where reading fails, which is then [`embed`]'s to say.
+pub fn rows(input: &Path, options: &EmbedOptions<'_>) -> Option<usize> {
+    if !std::fs::metadata(input).ok()?.is_file() {
+        return None;
+    }
+    if has_extension(input, "npy") {
+        return parallax_data::Vectors::open(input).ok().map(|vectors| vectors.rows());
+    }
+    let mut stream = TextStream::open(input, options.column, &TableOptions::default()).ok()?;
+    let mut rows = 0;
+    while let Some(texts) = stream.chunk(options.chunk_rows.max(1)).transpose().ok()? {
+        rows += texts.len();
+    }
+    Some(rows)
+}
+
 /// Tokenises texts; `place` says in a message where text `i` stands.
 ///
 /// # Errors

@@ -1,3 +1,5 @@
+use std::time::Instant;
+
 use parallax::{BATCH_TOKENS, EmbedOptions};
 
 use crate::args::{Embed, Global};
@@ -32,8 +34,10 @@ pub(crate) fn embed(global: &Global, args: Embed) -> anyhow::Result<()> {
         let plan = parallax::embed::plan(&model, &args.input, &args.output, &options)?;
         return output::result(global, &plan, || plan.to_string());
     }
+    let total = parallax::embed::rows(&args.input, &options).unwrap_or(0) as u64;
+    let begun = Instant::now();
     let written = parallax::embed(&model, &args.input, &args.output, &options, &mut |rows| {
-        progress.step(rows as u64, 0, "rows embedded");
+        progress.rows(rows as u64, total, "rows embedded", begun);
     })?;
     progress.clear();
     output::result(global, &written, || {

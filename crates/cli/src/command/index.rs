@@ -1,5 +1,6 @@
 use std::fmt::Write;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use parallax::BATCH_TOKENS;
 use parallax::index::{BuildOptions, Searcher, Source, build, store};
@@ -57,8 +58,9 @@ fn make(global: &Global, args: IndexBuild) -> anyhow::Result<()> {
         stop: &stop,
     };
     let model = model.as_ref().map(|(name, model)| (*name, model));
+    let begun = Instant::now();
     let info = build(&source, model, &args.output, &options, &mut |done, all| {
-        progress.step(done as u64, all as u64, "rows indexed");
+        progress.rows(done as u64, all as u64, "rows indexed", begun);
     })?;
     progress.clear();
     output::result(global, &info, || format!("{}: {}", args.output.display(), described(&info)))

@@ -4,8 +4,13 @@ use std::process::ExitCode;
 use parallax::run::{Event, TrainOptions};
 use parallax::{Precision, RunConfig};
 
+<<<<<<< HEAD
 use crate::args::{Columns, Global, Train};
 use crate::progress::Progress;
+=======
+use crate::args::{Global, Train};
+use crate::progress::{Progress, duration};
+>>>>>>> a
 use crate::{INTERRUPTED, interrupt, output};
 
 /// `parallax train`
@@ -91,6 +96,7 @@ pub(crate) fn show(progress: &mut Progress, event: &Event) {
         }
     }
 }
+<<<<<<< HEAD
 
 pub(crate) fn duration(seconds: f64) -> String {
     if !seconds.is_finite() {
@@ -115,3 +121,5 @@ mod tests {
         assert_eq!(super::duration(-1.0), "0 s");
     }
 }
+=======
+>>>>>>> a

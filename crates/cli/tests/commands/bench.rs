@@ -38,7 +38,8 @@ fn embedding_is_measured() {
     assert!(0.0 < half && half <= most && half < 1e3 * start, "{found}");
     assert_eq!(found["one"]["calls"], 200);
 
-    // The model takes 40 tokens.
+    // The model takes 40 tokens, and has no more positions.
+    assert_eq!(found["max_tokens"], 40);
     let shapes = found["shapes"].as_array().unwrap();
     let listed: Vec<(u64, u64)> = shapes
         .iter()

@@ -185,6 +185,22 @@ impl<'a> Queries<'a> {
     /// # Panics
     /// If the tile is of another form, metric, dimension or instruction set, or `values` of another length.
     pub fn scan(&self, tile: &Tile, values: &[f32], scratch: &mut Scratch, sink: &mut impl Sink) {
+        self.scan_before(None, tile, values, scratch, sink);
+    }
+
+    /// As [`scan`](Self::scan), and fetches the tile that comes `next` into the cache meanwhile. That is worth it where
+    /// there are some hundred queries: each tile is then read from memory while another is computed.
+    ///
+    /// # Panics
+    /// As [`scan`](Self::scan).
+    pub fn scan_before(
+        &self,
+        next: Option<&Tile>,
+        tile: &Tile,
+        values: &[f32],
+        scratch: &mut Scratch,
+        sink: &mut impl Sink,
+    ) {
         tile.check(self.isa, self.form, self.metric, self.dim);
         assert!(self.form != Form::Single || values.len() == tile.len() * self.dim, "the rows of the tile");
         if tile.is_empty() {
@@ -197,6 +213,9 @@ impl<'a> Queries<'a> {
             // SAFETY: the instruction set is at most the current one, so AMX was found and permission given.
             unsafe { super::amx::Registers::lay_out() }
         });
+        let blocks = self.len().div_ceil(wide) * tile.len().div_ceil(deep);
+        let mut coming = next.map_or([].as_slice(), Tile::lines);
+        let share = coming.len().div_ceil(blocks.max(1));
         for first in (0..self.len()).step_by(wide) {
             let columns = wide.min(self.len() - first);
             scratch.errors.clear();
@@ -205,6 +224,9 @@ impl<'a> Queries<'a> {
             for row in (0..tile.len()).step_by(deep) {
                 let rows = deep.min(tile.len() - row);
                 let Scratch { block, hits, floors, .. } = &mut *scratch;
+                let (now, later) = coming.split_at(share.min(coming.len()));
+                now.iter().for_each(fetch);
+                coming = later;
                 let block = numbers(block);
                 let width = match self.form {
                     Form::Single => {
@@ -320,6 +342,20 @@ impl<'a> Queries<'a> {
         let (of_rows, scales) = (&tile.scales[row..row + rows], &scales);
         on!(self.isa, scale_block(block: &mut [f32], of_rows: &[f32], scales: &[f32; BLOCK]));
     }
+}
+
+/// Asks for a cache line, to the second cache.
+#[inline(always)]
+fn fetch(line: &Line) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch has no effect on what a program computes, whatever the address; this one is of a line.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(
+            std::ptr::from_ref(line).cast(),
+        );
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = line;
 }
 
 #[inline(always)]

@@ -68,7 +68,7 @@ fn plain(
     }
 }
 
-/// Blocks of 32 columns: the comparisons of 32 rows first, then the few bits that are set.
+/// Blocks of 32 columns: the comparisons of 32 rows first, then the few rows with bits that are set.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
 fn masks(
@@ -91,25 +91,32 @@ fn masks(
     let (low, high) = (load(low), load(high));
     for (part, biases) in biases.chunks(32).enumerate() {
         let block = &block[part * 32 * 32..][..biases.len() * 32];
-        let mut set = [0u32; 32];
-        let mut any = 0;
+        let mut set = [[0u16; 2]; 32];
         for ((values, &bias), set) in block.as_chunks::<32>().0.iter().zip(biases).zip(&mut set) {
             let (halves, _) = values.as_chunks::<16>();
             let bias = _mm512_set1_ps(bias);
-            let a = _mm512_cmp_ps_mask::<_CMP_NLT_UQ>(_mm512_sub_ps(load(&halves[0]), bias), low);
-            let b = _mm512_cmp_ps_mask::<_CMP_NLT_UQ>(_mm512_sub_ps(load(&halves[1]), bias), high);
-            *set = u32::from(a) | u32::from(b) << 16;
-            any |= *set;
+            *set = [
+                _mm512_cmp_ps_mask::<_CMP_NLT_UQ>(_mm512_sub_ps(load(&halves[0]), bias), low),
+                _mm512_cmp_ps_mask::<_CMP_NLT_UQ>(_mm512_sub_ps(load(&halves[1]), bias), high),
+            ];
         }
-        if any & valid == 0 {
-            continue;
-        }
-        for (row, (&set, &bias)) in set.iter().zip(biases).enumerate() {
-            let mut left = set & valid;
+        // One bit for each row that has any.
+        let words = |at: usize| {
+            // SAFETY: sixteen of the 32 pairs of masks are 64 bytes, and the load needs no alignment.
+            unsafe { _mm512_loadu_si512(set[16 * at..16 * at + 16].as_ptr().cast()) }
+        };
+        let valid_words = _mm512_set1_epi32(valid as i32);
+        let mut rows = u32::from(_mm512_test_epi32_mask(words(0), valid_words))
+            | u32::from(_mm512_test_epi32_mask(words(1), valid_words)) << 16;
+        while rows != 0 {
+            let row = rows.trailing_zeros() as usize;
+            rows &= rows - 1;
+            let (values, bias) = (&block[row * 32..row * 32 + 32], biases[row]);
+            let mut left = (u32::from(set[row][0]) | u32::from(set[row][1]) << 16) & valid;
             while left != 0 {
                 let column = left.trailing_zeros();
                 left &= left - 1;
-                let value = block[row * 32 + column as usize] - bias;
+                let value = values[column as usize] - bias;
                 hits.push(Raw { column, row: (first_row + part * 32 + row) as u32, value });
             }
         }

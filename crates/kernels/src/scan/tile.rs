@@ -159,6 +159,10 @@ impl Tile {
             + size_of::<Tile>()
     }
 
+    pub(super) fn lines(&self) -> &[Line] {
+        &self.lines
+    }
+
     pub(super) fn bytes(&self) -> &[u8] {
         bytes(&self.lines)
     }

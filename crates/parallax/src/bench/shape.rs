@@ -2,7 +2,8 @@ use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use parallax_nn::Input;
+use parallax_nn::encoder::Encoder;
+use parallax_nn::{Input, TextTower};
 use serde::Serialize;
 
 use super::Spread;
@@ -26,7 +27,17 @@ pub struct Shape {
     pub tokens_per_second: Spread,
 }
 
-/// Every length that the model takes with every batch size. The tokens are those of `inputs`, one text after another.
+/// The longest text that the model's weights can take: as many tokens as it has positions, which may be more than the
+/// length after which its folder has texts cut.
+fn longest(model: &Model, tower: &TextTower) -> usize {
+    match &model.encoder().network().encoder {
+        Some(Encoder::Transformer(encoder)) => encoder.config().max_tokens().max(tower.max_tokens),
+        _ => tower.max_tokens,
+    }
+}
+
+/// Every length that the model's weights take with every batch size. The tokens are those of `inputs`, one text after
+/// another.
 pub(super) fn shapes(
     model: &Model,
     inputs: &[Input],
@@ -46,7 +57,8 @@ pub(super) fn shapes(
     }
     let mut ids = framed.iter().copied().cycle();
     let mut shapes = Vec::new();
-    for length in LENGTHS.into_iter().filter(|&length| length <= tower.max_tokens) {
+    let longest = longest(model, tower);
+    for length in LENGTHS.into_iter().filter(|&length| length <= longest) {
         for batch in BATCHES.into_iter().filter(|batch| batch * length <= MOST) {
             let texts: Vec<Input> = (0..batch)
                 .map(|_| Input::Tokens { ids: ids.by_ref().take(length).collect(), prompt_tokens: 0 })
