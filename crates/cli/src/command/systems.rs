@@ -7,9 +7,8 @@ use parallax_systems::{
     Options, Progress as Told, Recipe, System, find, markdown, reproduce, systems as all,
 };
 
-use super::train;
 use crate::args::{Global, Reproduce, Systems};
-use crate::progress::Progress;
+use crate::progress::{Progress, duration};
 use crate::{interrupt, output};
 
 /// `parallax systems`
@@ -95,7 +94,7 @@ fn run(global: &Global, args: Reproduce) -> anyhow::Result<()> {
     let result = reproduce(&recipe, &options, &mut |told| match told {
         Told::Message(text) => progress.line(&text),
         Told::Step { done, total, text, left } => {
-            progress.step(done, total, &format!("{text}, {} left", train::duration(left)));
+            progress.step(done, total, &format!("{text}, {} left", duration(left)));
         }
     })
     .map_err(plain)?;

@@ -4,13 +4,8 @@ use std::process::ExitCode;
 use parallax::run::{Event, TrainOptions};
 use parallax::{Precision, RunConfig};
 
-<<<<<<< HEAD
 use crate::args::{Columns, Global, Train};
-use crate::progress::Progress;
-=======
-use crate::args::{Global, Train};
 use crate::progress::{Progress, duration};
->>>>>>> a
 use crate::{INTERRUPTED, interrupt, output};
 
 /// `parallax train`
@@ -97,29 +92,3 @@ pub(crate) fn show(progress: &mut Progress, event: &Event) {
     }
 }
 <<<<<<< HEAD
-
-pub(crate) fn duration(seconds: f64) -> String {
-    if !seconds.is_finite() {
-        return "unknown".to_owned();
-    }
-    let seconds = seconds.max(0.0).round() as u64;
-    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
-        (0, 0, s) => format!("{s} s"),
-        (0, m, s) => format!("{m} min {s} s"),
-        (h, m, _) => format!("{h} h {m} min"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn durations_read_well() {
-        assert_eq!(super::duration(12.4), "12 s");
-        assert_eq!(super::duration(61.0), "1 min 1 s");
-        assert_eq!(super::duration(7265.0), "2 h 1 min");
-        assert_eq!(super::duration(f64::INFINITY), "unknown");
-        assert_eq!(super::duration(-1.0), "0 s");
-    }
-}
-=======
->>>>>>> a

@@ -4,7 +4,7 @@ use parallax::tune::{Progress as Told, TuneOptions};
 
 use super::train;
 use crate::args::{Global, Tune};
-use crate::progress::Progress;
+use crate::progress::{Progress, duration};
 use crate::{interrupt, output};
 
 /// `parallax tune`
@@ -33,7 +33,7 @@ pub(crate) fn tune(global: &Global, args: Tune) -> anyhow::Result<ExitCode> {
     let report = parallax::tune::tune(&config, &options, &mut |told| match told {
         Told::Message(text) => progress.line(&text),
         Told::Measured { done, total, text, left } => {
-            progress.step(done, total, &format!("{text}, {} left", train::duration(left)));
+            progress.step(done, total, &format!("{text}, {} left", duration(left)));
         }
     })?;
     progress.clear();
