@@ -91,4 +91,3 @@ pub(crate) fn show(progress: &mut Progress, event: &Event) {
         }
     }
 }
-<<<<<<< HEAD
