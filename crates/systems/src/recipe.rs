@@ -196,6 +196,11 @@ pub(crate) fn merged(under: &Table, over: &Table) -> Table {
                 let other_name = new.get("name").is_some_and(|name| Some(name) != old.get("name"));
                 (!other_name).then(|| merged(old, new))
             }
+            // A bare name is a component with its defaults.
+            (Some(toml::Value::String(name)), toml::Value::Table(new)) if !new.contains_key("name") => {
+                let old = Table::from_iter([("name".to_owned(), name.clone().into())]);
+                Some(merged(&old, new))
+            }
             _ => None,
         };
         all.insert(key.clone(), whole.map_or_else(|| value.clone(), toml::Value::Table));
@@ -263,5 +268,8 @@ mod tests {
         assert_eq!(all, toml::from_str::<Table>("a = 1\n[t]\nx = 5\ny = 2\n[loss]\nname = 'two'").unwrap());
         let same: Table = toml::from_str("[loss]\nname = 'one'\nscale = 1").unwrap();
         assert_eq!(merged(&under, &same)["loss"].as_table().unwrap().len(), 3);
+        let bare: Table = toml::from_str("loss = 'one'").unwrap();
+        let set: Table = toml::from_str("[loss]\nmargin = 1").unwrap();
+        assert_eq!(merged(&bare, &set), toml::from_str::<Table>("[loss]\nname = 'one'\nmargin = 1").unwrap());
     }
 }
