@@ -13,7 +13,7 @@ use crate::folder::weights::Weights;
 use crate::folder::{self, Calibration, Folder, Similarity};
 use crate::head::{Normalize, Stage};
 use crate::pooling::{Mode, Pooling};
-use crate::{Error, Pass, Precision, Result, ops, parameters};
+use crate::{Error, Pass, Precision, Result, Role, ops, parameters};
 
 /// The longest text that is not cut, in tokens, where the model itself has no limit.
 const UNLIMITED: usize = 1 << 20;
@@ -444,9 +444,14 @@ impl SentenceEncoder {
         self.default_prompt.as_deref()
     }
 
-    /// How two embeddings are compared.
+    /// How two embeddings are compared: as the folder says, and by the inner product where queries and documents differ.
     pub fn similarity(&self) -> Similarity {
-        self.similarity
+        if self.two_sided() { Similarity::Dot } else { self.similarity }
+    }
+
+    /// Whether an input has one embedding as a query and another as a document.
+    pub fn two_sided(&self) -> bool {
+        self.network.head.iter().any(|stage| matches!(stage, Stage::StructuralSparse(_)))
     }
 
     /// The text of a prompt: that of `name`, else of the default prompt, else none.
@@ -518,7 +523,7 @@ impl SentenceEncoder {
             _ => return Err(Error::Setting("this model reads stored vectors, not texts".into())),
         };
         for stage in &self.network.head {
-            x = stage.forward(x);
+            x = stage.forward(x, pass.queries());
         }
         Ok(x)
     }
@@ -528,7 +533,7 @@ impl SentenceEncoder {
         self.network.devices().into_iter().next().unwrap_or_else(crate::cpu)
     }
 
-    /// Embeddings of tokenised texts or stored vectors, row-major `[n, dim]`, in batches of similar length that hold
+    /// Embeddings of tokenised texts or stored vectors as queries, row-major `[n, dim]`, in batches of similar length that hold
     /// about `token_budget` tokens; `progress` is told how many are done.
     ///
     /// Runs on the current rayon pool. On the CPU a text's vector is the same to the last bit whatever stands beside it in
@@ -539,7 +544,23 @@ impl SentenceEncoder {
         token_budget: usize,
         progress: impl FnMut(usize),
     ) -> Result<Vec<f32>> {
-        self.run(inputs, token_budget, &Pass::inference().with_precision(self.precision), progress)
+        self.embed_as(Role::Query, inputs, token_budget, progress)
+    }
+
+    /// [`embed`](Self::embed) for one side of a search; the same for models that are not
+    /// [`two_sided`](Self::two_sided).
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    pub fn embed_as(
+        &self,
+        role: Role,
+        inputs: &[Input],
+        token_budget: usize,
+        progress: impl FnMut(usize),
+    ) -> Result<Vec<f32>> {
+        let pass = Pass::inference().with_precision(self.precision).on_side(role);
+        self.run(inputs, token_budget, &pass, progress)
     }
 
     fn run(

@@ -3,7 +3,7 @@ use parallax_random::Key;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Dense, MultiHeadProjection, Normalize, Stage};
+use super::{Dense, MultiHeadProjection, Normalize, Stage, StructuralSparse as Blocks};
 use crate::layer::{Activation, Linear as Layer};
 use crate::{Error, Result};
 
@@ -19,6 +19,9 @@ pub enum Head {
     Residual(Residual),
     /// H linear views, each normalised, concatenated: the cosine is the mean of the heads' cosines.
     MultiHead(MultiHead),
+    /// A learned similarity `xᵀ W y` of normalised vectors with W block-diagonal, the cosine at the start: queries become
+    /// `Wᵀ x`, documents stay, and the inner product compares them. For pairs (Diao et al., GSSF, TIP 2024).
+    StructuralSparse(StructuralSparse),
 }
 
 /// Settings of [`Head::Linear`].
@@ -79,11 +82,30 @@ impl Default for MultiHead {
     }
 }
 
+/// Settings of [`Head::StructuralSparse`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct StructuralSparse {
+    /// Components that interact: the size of a block, which divides the input dimension. 1 weighs each component by itself,
+    /// the input dimension is a full bilinear form.
+    pub block: usize,
+    /// Whether the diagonal has weights of its own beside the blocks, which are added.
+    pub sum: bool,
+    /// Whether the blocks are made symmetric, so that both sides may be exchanged.
+    pub symmetric: bool,
+}
+
+impl Default for StructuralSparse {
+    fn default() -> Self {
+        StructuralSparse { block: 16, sum: false, symmetric: false }
+    }
+}
+
 impl Head {
-    /// The stages for vectors of dimension `input`, with a final [`Normalize`].
+    /// The stages for vectors of dimension `input`, with a final [`Normalize`]; before a [`StructuralSparse`] it stands first.
     ///
     /// # Errors
-    /// A dimension or a head count of 0, or an input that the heads do not divide.
+    /// A dimension, a block or a head count of 0, or an input that the heads or the block do not divide.
     pub fn build(&self, input: usize, key: Key, device: &Device) -> Result<Vec<Stage>> {
         let key = key.named("head");
         let dense = |linear, activation, residual| Stage::Dense(Dense { linear, activation, residual });
@@ -138,6 +160,16 @@ impl Head {
                     Layer::random(input, output, true, key, device)
                 };
                 vec![Stage::MultiHead(MultiHeadProjection { linear, heads })]
+            }
+            Head::StructuralSparse(StructuralSparse { block, sum, symmetric }) => {
+                let block = positive("block", *block)?;
+                if !input.is_multiple_of(block) {
+                    return Err(Error::Setting(format!(
+                        "head.block = {block} does not divide the input dimension {input}"
+                    )));
+                }
+                let map = Blocks::identity(input, block, *sum, *symmetric, device);
+                return Ok(vec![Stage::Normalize(Normalize {}), Stage::StructuralSparse(map)]);
             }
         };
         stages.push(Stage::Normalize(Normalize {}));

@@ -6,10 +6,12 @@
 mod config;
 mod dense;
 mod multi_head;
+mod structural;
 
-pub use config::{Head, Linear as LinearHead, Mlp, MultiHead, Residual};
+pub use config::{Head, Linear as LinearHead, Mlp, MultiHead, Residual, StructuralSparse as StructuralSparseHead};
 pub use dense::Dense;
 pub use multi_head::MultiHeadProjection;
+pub use structural::StructuralSparse;
 
 use burn::module::Module;
 use burn::tensor::Tensor;
@@ -25,6 +27,8 @@ pub enum Stage {
     Normalize(Normalize),
     /// H projections, each normalised, concatenated.
     MultiHead(MultiHeadProjection),
+    /// Queries mapped by a matrix of blocks, documents as they are.
+    StructuralSparse(StructuralSparse),
 }
 
 /// `x / max(‖x‖₂, 1e-12)` per row.
@@ -32,12 +36,13 @@ pub enum Stage {
 pub struct Normalize {}
 
 impl Stage {
-    /// `[B, in]` to `[B, out]`.
-    pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+    /// `[B, in]` to `[B, out]`; the first `queries` rows are queries, the rest documents.
+    pub fn forward(&self, x: Tensor<2>, queries: usize) -> Tensor<2> {
         match self {
             Stage::Dense(dense) => dense.forward(x),
             Stage::Normalize(_) => ops::normalize(x),
             Stage::MultiHead(heads) => heads.forward(x),
+            Stage::StructuralSparse(map) => map.forward(x, queries),
         }
     }
 
@@ -47,6 +52,7 @@ impl Stage {
             Stage::Dense(dense) => dense.linear.dims().1,
             Stage::Normalize(_) => input,
             Stage::MultiHead(heads) => heads.linear.dims().1,
+            Stage::StructuralSparse(map) => map.dim(),
         }
     }
 
@@ -56,6 +62,7 @@ impl Stage {
             Stage::Dense(dense) => Some(dense.linear.dims().0),
             Stage::Normalize(_) => None,
             Stage::MultiHead(heads) => Some(heads.linear.dims().0),
+            Stage::StructuralSparse(map) => Some(map.dim()),
         }
     }
 }
