@@ -82,8 +82,10 @@ impl Way<'_> {
         inputs.extend(examples.iter().flat_map(|e| e.negatives.iter().map(|(input, _)| input)));
         let (rows, dim) = (inputs.len(), model.dim());
         let chunk = self.chunk.map_or(rows, |chunk| chunk.min(rows));
+        // What follows the anchors are their positives and negatives: documents.
+        let pass = self.pass.with_queries(examples.len());
         let forward = |model: &SentenceEncoder, range: Range<usize>| {
-            model.forward(&inputs[range.clone()], &self.pass.from_row(range.start))
+            model.forward(&inputs[range.clone()], &pass.from_row(range.start))
         };
         let frozen = (chunk < rows).then(|| model.frozen());
         // The graph of a batch that is not cut is kept from one pass to the other.
