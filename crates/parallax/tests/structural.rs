@@ -133,14 +133,15 @@ fn the_model_of_a_run_keeps_its_sides() {
     let split = "data.split={ name = \"random\", validation = 0.1, test = 0.3 }";
     let outcome = train(config(folder.path(), 4, &[split]), Default::default(), &mut |_| ()).unwrap();
     let first = &outcome.measures[0];
-    assert!(first.before < 0.1 && first.after > 0.95, "{first:?}");
+    let (before, after) = (first.before.unwrap(), first.after.unwrap());
+    assert!(before < 0.1 && after > 0.95, "{first:?}");
     let model = Model::load(outcome.model.unwrap()).unwrap();
     let data = config(folder.path(), 4, &[split]).data;
     let evaluation = Evaluation { part: parallax::Part::Test, data, ..Evaluation::default() };
     let report = evaluate(Some(&model), &evaluation, &mut |_| ()).unwrap();
     assert_eq!(report.shape, "pairs of stored vectors");
     let found = report.retrieval.measures.iter().find(|m| m.name == "precision@1").unwrap().value;
-    assert!((found - first.after).abs() < 1e-9, "{found} {}", first.after);
+    assert!((found - after).abs() < 1e-9, "{found} {after}");
 
     let embedded = |role: Role| {
         let to = folder.path().join("out.npy");

@@ -16,6 +16,7 @@ mod newcomer;
 mod process;
 mod quickstart;
 mod runs;
+mod sides;
 mod systems;
 mod tensorboard;
 mod tune;
