@@ -319,8 +319,11 @@ pub(crate) struct Eval {
     #[arg(value_name = "MODEL|VECTORS")]
     pub(crate) what: PathBuf,
     /// Tables with the same columns (.csv, .tsv, .jsonl), or the classes of stored vectors (.npy).
-    #[arg(required = true, value_name = "DATA")]
+    #[arg(required_unless_present = "positives", value_name = "DATA")]
     pub(crate) data: Vec<PathBuf>,
+    /// Stored vectors, row by row those that belong to the others: pairs instead of classes.
+    #[arg(long, value_name = "NPY")]
+    pub(crate) positives: Option<PathBuf>,
     /// Stored vectors that the model reads, when it is a head alone.
     #[arg(long, value_name = "NPY")]
     pub(crate) vectors: Option<PathBuf>,
@@ -385,11 +388,23 @@ pub(crate) struct Embed {
     /// The name of the prompt put before every text.
     #[arg(long, value_name = "NAME")]
     pub(crate) prompt: Option<String>,
+    /// The side of a search that the rows stand on; it matters to a model with a structural_sparse head.
+    #[arg(long = "as", value_name = "SIDE", default_value = "query")]
+    pub(crate) side: Side,
     #[command(flatten)]
     pub(crate) load: Load,
     /// Tokens embedded at once; memory and speed only.
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub(crate) batch_tokens: Option<usize>,
+}
+
+/// A side of a search.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Side {
+    /// What is searched with.
+    Query,
+    /// What is searched in.
+    Document,
 }
 
 #[derive(Debug, Args)]

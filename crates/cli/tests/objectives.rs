@@ -437,7 +437,7 @@ fn every_loss_of_the_list_trains() {
         let out = folder.path().join(name);
         let loss = format!("objective.loss={name}");
         let output = match name {
-            "margin_mse" | "listwise_kl" | "multiple_negatives_ranking" => {
+            "margin_mse" | "listwise_kl" | "multiple_negatives_ranking" | "hardest_negative_hinge" => {
                 on_data(&tables[0], &out, &[&loss, "train.max_steps=2"]).output()
             }
             // Both views need the same number of rows, so pairs without negatives.

@@ -309,7 +309,7 @@ fn a_batch_against_references() {
 #[test]
 fn no_loss_is_left_out() {
     let tested: Vec<&str> = losses().iter().map(LossConfig::name).collect();
-    let elsewhere = ["multiple_negatives_ranking"];
+    let elsewhere = ["multiple_negatives_ranking", "hardest_negative_hinge"];
     let schema = serde_json::to_value(schemars::schema_for!(LossConfig)).expect("a schema");
     let variants = schema["oneOf"].as_array().expect("variants");
     assert!(variants.len() > 40);
@@ -417,6 +417,67 @@ fn multiple_negatives_ranking_is_a_masked_cross_entropy() {
             };
             let slope = (at(step) - at(-step)) / (2.0 * step);
             assert!((slope - grad[k]).abs() < 1e-6, "{slope} {}", grad[k]);
+        }
+    }
+}
+
+/// Scores 0.7 0.6 0.1 / 0.4 0.5 0.55 / 0.2 0.3 0.9 with margin 0.2: 0.10 + 0.25 + 0 over rows, 0 + 0.30 + 0 over columns.
+#[test]
+fn the_hardest_negative_hinge_adds_rows_and_columns() {
+    let x = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0];
+    // Column j of the scores is reference j.
+    let r = [0.7, 0.4, 0.2, 0.6, 0.5, 0.3, 0.1, 0.55, 0.9];
+    let labels = [0, 1, 2];
+    let refs = Some(Refs { r: &r, labels: &labels, own: Own::Positive });
+    let batch = Batch { x: &x, dim: 3, labels: &labels, refs };
+    let with = |symmetric: bool, reducer: Option<ReducerConfig>| {
+        let loss = HardestNegativeHinge { symmetric, ..Default::default() };
+        Objective { reducer, ..LossConfig::HardestNegativeHinge(loss).into() }
+    };
+    let found = with(true, None).evaluate(&batch, true).expect("a valid batch");
+    assert!((found.value - 0.65).abs() < 1e-12, "{}", found.value);
+    assert_eq!((found.stats.active, found.stats.channels[0].elements), (3, 6));
+    assert!((found.stats.channels[0].value - 0.65).abs() < 1e-12);
+    // Rows 0 and 1 and column 1 are violated: S01 twice, S12 once against S00, S11 and S11.
+    let want = [-1.0, 0.0, 0.0, 2.0, -2.0, 0.0, 0.0, 1.0, 0.0];
+    assert_eq!(found.ref_grad.expect("asked for"), want);
+    let one_way = with(false, None).evaluate(&batch, true).expect("a valid batch");
+    assert!((one_way.value - 0.35).abs() < 1e-12, "{}", one_way.value);
+    let mean = with(true, Some(ReducerConfig::mean())).evaluate(&batch, true).expect("a valid batch");
+    assert!((mean.value - 0.65 / 3.0).abs() < 1e-12, "{}", mean.value);
+    check("hinge", &with(false, None), &batch);
+
+    // One pair has no negative, and a batch without pairs is refused.
+    let alone = Refs { r: &r[..3], labels: &labels[..1], own: Own::Positive };
+    let batch = Batch { x: &x[..3], dim: 3, labels: &labels[..1], refs: Some(alone) };
+    let found = with(true, None).evaluate(&batch, true).expect("a valid batch");
+    assert_eq!((found.value, found.grad), (0.0, vec![0.0; 3]));
+    let labelled = Batch { x: &x, dim: 3, labels: &labels, refs: None };
+    assert!(matches!(with(true, None).evaluate(&labelled, false), Err(Error::NeedsPairs { .. })));
+
+    // Hard negatives, repeated labels, distances, lists of pairs; the derivative is that of the value.
+    let (x, r) = (random(31, 6 * DIM), random(32, 9 * DIM));
+    let (labels, ref_labels) = ([0, 1, 2, 3, 1, 5], [0, 1, 2, 3, 1, 5, 6, 2, 8]);
+    let pairs = [(0, 2), (0, 5), (3, 6), (4, 0)];
+    for (own, distance) in [
+        (Own::Positive, DistanceConfig::cosine()),
+        (Own::Positive, DistanceConfig::euclidean()),
+        (Own::Pairs(&pairs), DistanceConfig::cosine()),
+    ] {
+        let refs = Some(Refs { r: &r, labels: &ref_labels, own });
+        let batch = Batch { x: &x, dim: DIM, labels: &labels, refs };
+        let config = |symmetric| Objective { distance: Some(distance.clone()), ..with(symmetric, None) };
+        check("hinge", &config(false), &batch);
+        let grad = config(true).evaluate(&batch, true).expect("a valid batch").ref_grad.expect("asked for");
+        for (k, slope) in grad.iter().enumerate() {
+            let at = |offset: f64| {
+                let mut moved = r.clone();
+                moved[k] += offset;
+                let refs = Some(Refs { r: &moved, labels: &ref_labels, own });
+                config(true).evaluate(&Batch { refs, ..batch }, false).expect("a valid batch").value
+            };
+            let found = (at(1e-6) - at(-1e-6)) / 2e-6;
+            assert!((found - slope).abs() < 1e-6, "{found} {slope}");
         }
     }
 }

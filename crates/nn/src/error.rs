@@ -89,7 +89,9 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Error::UnknownModule { .. } => Some(
-                "supported modules are Transformer, Pooling, Dense, Normalize and parallax.MultiHeadProjection".into(),
+                "supported modules are Transformer, Pooling, Dense, Normalize, parallax.MultiHeadProjection and \
+                 parallax.StructuralSparse"
+                    .into(),
             ),
             Error::MissingTensor { .. } | Error::Shape { .. } => {
                 Some("config.json and the weights must come from the same model".into())

@@ -22,7 +22,7 @@ mod sentence;
 
 pub use error::{Error, Result};
 pub use layout::{Group, Layout};
-pub use pass::Pass;
+pub use pass::{Pass, Role};
 pub use precision::{Precision, instruction_set};
 pub use sentence::{Input, LoadOptions, Network, SentenceEncoder, TextTower};
 

@@ -2,6 +2,17 @@ use parallax_random::Key;
 
 use crate::Precision;
 
+/// Which side of a search an input stands on. It matters to models whose two sides differ; see
+/// [`StructuralSparse`](crate::head::StructuralSparse).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Role {
+    /// What is searched with.
+    #[default]
+    Query,
+    /// What is searched in.
+    Document,
+}
+
 /// How a forward pass is run: with or without dropout, and how the encoder's products are rounded.
 ///
 /// Dropout masks are functions of (key, site, row, position, unit), where `row` is the text's place in the batch. They
@@ -13,12 +24,13 @@ pub struct Pass {
     precision: Precision,
     observes: bool,
     first_row: usize,
+    queries: usize,
 }
 
 impl Pass {
     /// Inference: no dropout, 32 bits.
     pub fn inference() -> Self {
-        Pass { dropout: None, precision: Precision::F32, observes: false, first_row: 0 }
+        Pass { dropout: None, precision: Precision::F32, observes: false, first_row: 0, queries: usize::MAX }
     }
 
     /// A training step in 32 bits; `key` names the run's seed and the step.
@@ -40,6 +52,25 @@ impl Pass {
     /// The same over a part of the batch: its first text is row `first` of the whole.
     pub fn from_row(self, first: usize) -> Self {
         Pass { first_row: first, ..self }
+    }
+
+    /// The same with the first `rows` inputs of the whole batch as queries and the rest as documents; all are queries where
+    /// nothing is said.
+    pub fn with_queries(self, rows: usize) -> Self {
+        Pass { queries: rows, ..self }
+    }
+
+    /// The same with every input on one side.
+    pub fn on_side(self, role: Role) -> Self {
+        self.with_queries(match role {
+            Role::Query => usize::MAX,
+            Role::Document => 0,
+        })
+    }
+
+    /// How many of the first inputs of this part of the batch are queries.
+    pub fn queries(&self) -> usize {
+        self.queries.saturating_sub(self.first_row)
     }
 
     /// The row of the first text.

@@ -13,7 +13,7 @@ use crate::folder::weights::Weights;
 use crate::folder::{self, Calibration, Classes, Folder, Similarity};
 use crate::head::{Normalize, Stage};
 use crate::pooling::{Mode, Pooling};
-use crate::{Error, Pass, Precision, Result, ops, parameters};
+use crate::{Error, Pass, Precision, Result, Role, ops, parameters};
 
 /// The longest text that is not cut, in tokens, where the model itself has no limit.
 const UNLIMITED: usize = 1 << 20;
@@ -471,9 +471,14 @@ impl SentenceEncoder {
         self.default_prompt.as_deref()
     }
 
-    /// How two embeddings are compared.
+    /// How two embeddings are compared: as the folder says, and by the inner product where queries and documents differ.
     pub fn similarity(&self) -> Similarity {
-        self.similarity
+        if self.two_sided() { Similarity::Dot } else { self.similarity }
+    }
+
+    /// Whether an input has one embedding as a query and another as a document.
+    pub fn two_sided(&self) -> bool {
+        self.network.head.iter().any(|stage| matches!(stage, Stage::StructuralSparse(_)))
     }
 
     /// The text of a prompt: that of `name`, else of the default prompt, else none.
@@ -506,12 +511,14 @@ impl SentenceEncoder {
     /// # Errors
     /// A vector of another dimension than [`Self::input_dim`], or inputs of the wrong kind.
     pub fn forward(&self, batch: &[&Input], pass: &Pass) -> Result<Tensor<2>> {
-        Ok(self.stages(self.pooled(batch, pass)?, 0))
+        Ok(self.stages(self.pooled(batch, pass)?, 0, pass.queries()))
     }
 
-    /// What is left of the head from stage `from` on, for what that stage reads.
-    pub fn stages(&self, x: Tensor<2>, from: usize) -> Tensor<2> {
-        self.network.head[from.min(self.network.head.len())..].iter().fold(x, |x, stage| stage.forward(x))
+    /// What is left of the head from stage `from` on, for what that stage reads; the first `queries` rows are queries, the rest
+    /// documents.
+    pub fn stages(&self, x: Tensor<2>, from: usize, queries: usize) -> Tensor<2> {
+        let left = &self.network.head[from.min(self.network.head.len())..];
+        left.iter().fold(x, |x, stage| stage.forward(x, queries))
     }
 
     /// The stage of the head with the last linear layer before the embedding; none without such a stage.
@@ -569,7 +576,7 @@ impl SentenceEncoder {
         self.network.devices().into_iter().next().unwrap_or_else(crate::cpu)
     }
 
-    /// Embeddings of tokenised texts or stored vectors, row-major `[n, dim]`, in batches of similar length that hold
+    /// Embeddings of tokenised texts or stored vectors as queries, row-major `[n, dim]`, in batches of similar length that hold
     /// about `token_budget` tokens; `progress` is told how many are done.
     ///
     /// Runs on the current rayon pool. On the CPU a text's vector is the same to the last bit whatever stands beside it in
@@ -580,7 +587,23 @@ impl SentenceEncoder {
         token_budget: usize,
         progress: impl FnMut(usize),
     ) -> Result<Vec<f32>> {
-        self.run(inputs, token_budget, &Pass::inference().with_precision(self.precision), progress)
+        self.embed_as(Role::Query, inputs, token_budget, progress)
+    }
+
+    /// [`embed`](Self::embed) for one side of a search; the same for models that are not
+    /// [`two_sided`](Self::two_sided).
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    pub fn embed_as(
+        &self,
+        role: Role,
+        inputs: &[Input],
+        token_budget: usize,
+        progress: impl FnMut(usize),
+    ) -> Result<Vec<f32>> {
+        let pass = Pass::inference().with_precision(self.precision).on_side(role);
+        self.run(inputs, token_budget, &pass, progress)
     }
 
     fn run(

@@ -3,7 +3,7 @@
 use burn::tensor::{Tensor, TensorData};
 use parallax_nn::layer::Activation;
 use parallax_nn::ops::{
-    Dropout, Finish, Packs, activate, attention, dropout, embedding, layer_norm, linear, normalize, plainly,
+    Dropout, Finish, Packs, activate, attention, blocks, dropout, embedding, layer_norm, linear, normalize, plainly,
     pool, softmax,
 };
 use parallax_nn::pooling::Mode;
@@ -127,6 +127,16 @@ fn norms_and_elementwise_functions() {
     }
     compare("softmax", &inputs[..1].to_vec(), 1e-5, |x| softmax(x[0].clone().reshape([2, 2, 5, 33])));
     compare("normalize", &inputs[..1].to_vec(), 1e-5, |x| normalize(x[0].clone()));
+}
+
+#[test]
+fn blocks_map_the_first_rows() {
+    for (b, rows) in [(1, 37), (4, 20), (24, 37), (6, 1), (4, usize::MAX)] {
+        let inputs = vec![tensor([37, 24], 1), tensor([24, b], 2)];
+        compare(&format!("blocks of {b}, {rows} rows"), &inputs, 1e-5, |x| {
+            blocks(x[0].clone(), x[1].clone().reshape([24 / b, b, b]), rows)
+        });
+    }
 }
 
 #[test]

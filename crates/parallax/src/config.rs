@@ -94,6 +94,9 @@ pub struct Data {
     pub path: Files,
     /// Stored vectors: an .npy matrix with one row for each row of the table, or of `labels`.
     pub vectors: Option<PathBuf>,
+    /// The other sides of pairs of stored vectors: an .npy matrix whose row i belongs to row i of `vectors`, which are the
+    /// anchors. Pairs have no classes; a table beside them gives the split.
+    pub positives: Option<PathBuf>,
     /// Classes of the stored vectors where there is no table: an .npy list of integers.
     pub labels: Option<PathBuf>,
     /// The column with the text of a labelled row; found by its name where it is not given.
@@ -134,6 +137,7 @@ impl Default for Data {
         Data {
             path: Files::default(),
             vectors: None,
+            positives: None,
             labels: None,
             text: None,
             label: None,

@@ -11,7 +11,7 @@ use parallax_data::sampler::text_hash;
 use parallax_data::split::{ClassDisjointSplit, ColumnSplit, RandomSplit, Split};
 use parallax_data::{Labels, Roles, Shape, Table, Vectors};
 use parallax_nn::folder::Classes;
-use parallax_nn::{Input, SentenceEncoder, TextTower};
+use parallax_nn::{Input, Role, SentenceEncoder, TextTower};
 use sha2::{Digest, Sha256};
 
 use crate::config::Data;
@@ -23,6 +23,8 @@ pub(crate) struct Dataset {
     table: Option<Table>,
     roles: Option<Roles>,
     vectors: Option<Vectors>,
+    /// The other sides of pairs of stored vectors.
+    positives: Option<Vectors>,
     labels: Option<Labels>,
     /// What the labels are numbers of, where a classifier learns them.
     classified: Option<Classes>,
@@ -46,6 +48,7 @@ impl Dataset {
         if let Some(vectors) = &vectors {
             vectors.check_finite()?;
         }
+        let positives = open_positives(data, vectors.as_ref())?;
         let table = if data.path.0.is_empty() {
             None
         } else {
@@ -58,6 +61,7 @@ impl Dataset {
         };
         let mut notes = table.as_ref().map_or(Vec::new(), |table| table.notes().to_vec());
         let labels = match (&table, roles.as_ref().map(|r| &r.shape), &data.labels) {
+            _ if positives.is_some() => None,
             (_, _, Some(path)) if vectors.is_some() => Some(Labels::from_npy(path)?),
             (Some(table), Some(Shape::Labelled { label, .. } | Shape::Vectors { label: Some(label) }), _) => {
                 let column = LabelColumn::read(table, *label, data.multi_label)?;
@@ -73,18 +77,20 @@ impl Dataset {
                     "set data.path, or data.vectors and data.labels",
                 ));
             }
-            (Some(vectors), None, _) => {
+            (Some(vectors), None, _) if positives.is_none() => {
                 return Err(Error::setting_with(
                     format!("{}: the stored vectors have no classes", vectors.path().display()),
-                    "set data.labels to an .npy of integers, or data.path to a table with a label column",
+                    "set data.labels to an .npy of integers, or data.path to a table with a label column; or \
+                     data.positives to an .npy of the vectors that belong to them",
                 ));
             }
-            (Some(vectors), Some(labels), _) => {
+            (Some(vectors), labels, _) => {
                 let tables = table.as_ref().map(|table| {
                     let names: Vec<String> = table.files().map(|file| file.display().to_string()).collect();
                     (names.join(" and "), table.len())
                 });
-                let labels = data.labels.as_ref().map(|path| (path.display().to_string(), labels.len()));
+                let named = data.labels.as_ref().zip(labels.as_ref());
+                let labels = named.map(|(path, labels)| (path.display().to_string(), labels.len()));
                 let differs = tables.into_iter().chain(labels).find(|other| other.1 != vectors.rows());
                 if let Some((second, second_rows)) = differs {
                     return Err(Error::Data(parallax_data::Error::LengthsDiffer {
@@ -98,12 +104,13 @@ impl Dataset {
             _ => {}
         }
         let mut read: Vec<PathBuf> = table.as_ref().map_or(Vec::new(), |table| table.read_files().collect());
-        read.extend(data.vectors.iter().chain(&data.labels).cloned());
+        read.extend(data.vectors.iter().chain(&data.positives).chain(&data.labels).cloned());
         let mut files: Vec<PathBuf> = data.path.0.clone();
         files.extend(data.vectors.clone());
+        files.extend(data.positives.clone());
         files.extend(data.labels.clone());
         let classified = None;
-        Ok(Dataset { table, roles, vectors, labels, classified, notes, files, read, sha256: OnceLock::new() })
+        Ok(Dataset { table, roles, vectors, positives, labels, classified, notes, files, read, sha256: OnceLock::new() })
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -172,6 +179,9 @@ impl Dataset {
 
     /// What the rows are: labelled rows, pairs, stored vectors.
     pub(crate) fn shape(&self) -> &'static str {
+        if self.positives.is_some() {
+            return "pairs of stored vectors";
+        }
         self.roles.as_ref().map_or("stored vectors", |roles| roles.shape.name())
     }
 
@@ -252,7 +262,8 @@ impl Dataset {
         column: usize,
         rows: &[u32],
     ) -> Result<Vec<Input>, parallax_train::Error> {
-        if let Some(vectors) = &self.vectors {
+        let side = if column == POSITIVE { &self.positives } else { &self.vectors };
+        if let Some(vectors) = side {
             return Ok(rows.iter().map(|&row| Input::Vector(vectors.row(row as usize))).collect());
         }
         let texts = self.texts(column, rows)?;
@@ -281,7 +292,7 @@ impl Dataset {
                 | Shape::Triplets { anchor, positive, .. }
                 | Shape::ScoredPairs { anchor, positive, .. },
             ) => (*anchor, Some(*positive)),
-            Some(Shape::Vectors { .. }) | None => (0, None),
+            Some(Shape::Vectors { .. }) | None => (0, self.positives.as_ref().map(|_| POSITIVE)),
         }
     }
 
@@ -295,7 +306,7 @@ impl Dataset {
         }
     }
 
-    /// Embeddings of rows, row-major; for pairs those of both sides. `progress` is told how many texts are done.
+    /// Embeddings of rows, row-major; for pairs those of both sides, anchors as queries and positives as documents. `progress` is told how many texts are done.
     pub(crate) fn embed(
         &self,
         reader: &Reader,
@@ -305,7 +316,7 @@ impl Dataset {
         progress: &mut dyn FnMut(usize),
     ) -> Result<(Vec<f32>, Option<Vec<f32>>)> {
         let mut done = 0;
-        let mut side = |column: usize| -> Result<Vec<f32>> {
+        let mut side = |column: usize, role: Role| -> Result<Vec<f32>> {
             let mut all = Vec::with_capacity(rows.len() * model.dim());
             let mut chunks = rows.chunks(WINDOW_ROWS);
             let prepare = || match chunks.next() {
@@ -317,11 +328,12 @@ impl Dataset {
                 Ok(())
             };
             let mut tell = |now| progress(done + now);
-            done += pipeline::run(model, batch_tokens, &GO_ON, prepare, finish, &mut tell)?;
+            done += pipeline::run(model, role, batch_tokens, &GO_ON, prepare, finish, &mut tell)?;
             Ok(all)
         };
         let (own, other) = self.columns();
-        Ok((side(own)?, other.map(side).transpose()?))
+        let anchors = side(own, Role::Query)?;
+        Ok((anchors, other.map(|column| side(column, Role::Document)).transpose()?))
     }
 
     /// Which rows are relevant for each other: their classes, or for pairs the groups of [`groups`].
@@ -401,8 +413,12 @@ impl Dataset {
         matches!(self.roles.as_ref().map(|roles| &roles.shape), Some(Shape::ScoredPairs { .. }))
     }
 
-    /// Hashes of both texts of pairs.
+    /// Hashes of both sides of pairs.
     pub(crate) fn pair_hashes(&self, rows: &[u32]) -> Result<(Vec<u64>, Vec<u64>)> {
+        if let (Some(anchors), Some(positives)) = (&self.vectors, &self.positives) {
+            let hashes = |side: &Vectors| rows.iter().map(|&row| vector_hash(&side.row(row as usize))).collect();
+            return Ok((hashes(anchors), hashes(positives)));
+        }
         let (anchor, positive) = self.columns();
         let hashes = |column| -> Result<Vec<u64>> {
             Ok(self.texts(column, rows)?.iter().map(|text| text_hash(text)).collect())
@@ -418,6 +434,44 @@ impl Reader {
         };
         Ok(tower.tokenize(texts, prompt)?)
     }
+}
+
+/// Where [`Dataset::columns`] says that positives are, for pairs of stored vectors: beyond the columns of any table.
+const POSITIVE: usize = usize::MAX;
+
+/// Opens the other sides of pairs of stored vectors and checks them against the first.
+fn open_positives(data: &Data, vectors: Option<&Vectors>) -> Result<Option<Vectors>> {
+    let (Some(path), Some(vectors)) = (&data.positives, vectors) else { return Ok(None) };
+    if data.labels.is_some() || data.label.is_some() {
+        return Err(Error::setting_with(
+            "data.positives and classes are both given, and pairs have no classes",
+            "take out data.positives, or data.labels and data.label",
+        ));
+    }
+    let positives = Vectors::open(path)?;
+    positives.check_finite()?;
+    if positives.rows() != vectors.rows() {
+        return Err(Error::Data(parallax_data::Error::LengthsDiffer {
+            first: vectors.path().display().to_string(),
+            first_rows: vectors.rows(),
+            second: path.display().to_string(),
+            second_rows: positives.rows(),
+        }));
+    }
+    if positives.dim() != vectors.dim() {
+        return Err(Error::Model(parallax_nn::Error::Dimension {
+            what: format!("{} against {}", path.display(), vectors.path().display()),
+            expected: vectors.dim(),
+            found: positives.dim(),
+        }));
+    }
+    Ok(Some(positives))
+}
+
+/// A hash of a stored vector: 64-bit FNV-1a over its bits.
+fn vector_hash(vector: &[f32]) -> u64 {
+    let bytes = vector.iter().flat_map(|value| value.to_bits().to_le_bytes());
+    bytes.fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3))
 }
 
 /// Numbers for pairs such that two pairs that share a text on the same side have the same number.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use parallax_data::{AtomicFile, NpyWriter, TableOptions, TextStream};
-use parallax_nn::{Input, SentenceEncoder};
+use parallax_nn::{Input, Role, SentenceEncoder};
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -23,6 +23,8 @@ pub struct EmbedOptions<'a> {
     pub column: Option<&'a str>,
     /// The prompt put before every text; the model's default where it is not given.
     pub prompt: Option<&'a str>,
+    /// The side of a search that the rows stand on, for models whose sides differ.
+    pub role: Role,
     /// Tokens embedded at once; memory and speed only.
     pub batch_tokens: usize,
     /// Rows read at once: sorted by length together, and in memory together, three times this many in all.
@@ -36,6 +38,7 @@ impl Default for EmbedOptions<'_> {
         EmbedOptions {
             column: None,
             prompt: None,
+            role: Role::Query,
             batch_tokens: BATCH_TOKENS,
             chunk_rows: pipeline::WINDOW_ROWS,
             stop: &pipeline::GO_ON,
@@ -77,6 +80,7 @@ pub fn embed(
     let mut written = 0;
     let rows = pipeline::run(
         model.encoder(),
+        options.role,
         options.batch_tokens,
         options.stop,
         || source.next(model, options),

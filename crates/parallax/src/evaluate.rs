@@ -273,6 +273,12 @@ pub(crate) fn measure(
     evaluate: &Evaluate,
     progress: &mut dyn FnMut(usize),
 ) -> Result<Measured> {
+    if encoder.two_sided() && data.columns().1.is_none() {
+        return Err(Error::setting_with(
+            "the model has one vector for a query and another for a document, and the rows are not pairs",
+            "measure it on pairs: a table with anchors and positives, or data.vectors with data.positives",
+        ));
+    }
     let (mut values, mut other) = data.embed(reader, encoder, rows, evaluate.batch_tokens, progress)?;
     let dim = encoder.dim();
     if let Some(classes) = encoder.classes() {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parallax_data::table::Cell;
 use parallax_data::{Columns, Roles, Shape, Table, TableOptions, Vectors};
-use parallax_nn::Input;
+use parallax_nn::{Input, Role};
 use parallax_search::{Attributes, Batch, Filter, Index, IndexConfig, IndexInfo, IndexWriter, SpelledColumn};
 use serde_json::Value as Json;
 
@@ -165,7 +165,7 @@ pub fn build(
         (Some(model), _) => {
             let (encoder, tokens) = (model.encoder(), options.batch_tokens);
             let tell = &mut |done| progress(done, rows);
-            pipeline::run(encoder, tokens, options.stop, prepare, add, tell)?;
+            pipeline::run(encoder, Role::Document, tokens, options.stop, prepare, add, tell)?;
         }
         (None, vectors) => {
             while let Some((read, _)) = prepare()? {
@@ -371,7 +371,7 @@ impl Searcher {
         let filter = filter.map(Filter::parse).transpose().map_err(parallax_search::Error::from)?;
         let vectors = match prompt.or(self.prompt.as_deref()) {
             Some(prompt) => self.model.encode_with_prompt(texts, prompt)?,
-            None => self.model.encode(texts)?,
+            None => self.model.encode_query(texts)?,
         };
         Ok(self.index.search(vectors.as_slice(), k, filter.as_ref())?)
     }

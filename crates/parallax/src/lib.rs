@@ -55,7 +55,7 @@ pub use evaluate::{Evaluation, EvaluationReport, Part, evaluate};
 pub use model::{BATCH_TOKENS, Model, Vectors};
 pub use parallax_eval::{Measure, Similarity};
 pub use parallax_metric as metric;
-pub use parallax_nn::{LoadOptions, Precision, pooling::Mode as Pooling};
+pub use parallax_nn::{LoadOptions, Precision, Role, pooling::Mode as Pooling};
 pub use parallax_train::{Criterion, OwnLoss};
 pub use parity::{ParityOptions, ParityReport, parity};
 

@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use parallax_nn::{Input, LoadOptions, Precision, SentenceEncoder, cpu};
+use parallax_nn::{Input, LoadOptions, Precision, Role, SentenceEncoder, cpu};
 
 use crate::models::{self, Progress};
 use crate::{Error, Result};
@@ -59,7 +59,32 @@ impl Model {
         I: IntoIterator,
         I::Item: AsRef<str> + Sync,
     {
-        self.encode_texts(texts, None)
+        self.encode_texts(texts, None, Role::Query)
+    }
+
+    /// The embeddings of texts that are searched with; as [`encode`](Self::encode).
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode).
+    pub fn encode_query<I>(&self, texts: I) -> Result<Vectors>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str> + Sync,
+    {
+        self.encode_texts(texts, None, Role::Query)
+    }
+
+    /// The embeddings of texts that are searched in. They differ from those of [`encode`](Self::encode) for models with a
+    /// head that maps queries alone, such as `structural_sparse`.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode).
+    pub fn encode_document<I>(&self, texts: I) -> Result<Vectors>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str> + Sync,
+    {
+        self.encode_texts(texts, None, Role::Document)
     }
 
     /// The embeddings of texts, each after the prompt of this name.
@@ -71,34 +96,47 @@ impl Model {
         I: IntoIterator,
         I::Item: AsRef<str> + Sync,
     {
-        self.encode_texts(texts, Some(prompt))
+        self.encode_texts(texts, Some(prompt), Role::Query)
     }
 
-    fn encode_texts<I>(&self, texts: I, prompt: Option<&str>) -> Result<Vectors>
+    fn encode_texts<I>(&self, texts: I, prompt: Option<&str>, role: Role) -> Result<Vectors>
     where
         I: IntoIterator,
         I::Item: AsRef<str> + Sync,
     {
         let texts: Vec<I::Item> = texts.into_iter().collect();
         let inputs = self.encoder.tokenize(&texts, prompt)?;
-        self.embed(&inputs, BATCH_TOKENS)
+        self.embed_as(role, &inputs, BATCH_TOKENS)
     }
 
-    /// The embeddings of stored vectors, `[n, input_dim]` row after row, of a model that is a head alone.
+    /// The embeddings of stored vectors, `[n, input_dim]` row after row, of a model that is a head alone; as queries, where
+    /// that makes a difference.
     ///
     /// # Errors
     /// If the numbers are not whole rows of that dimension, or the model reads texts.
     pub fn transform(&self, values: &[f32]) -> Result<Vectors> {
+        self.transform_as(Role::Query, values)
+    }
+
+    /// [`transform`](Self::transform) for one side of a search.
+    ///
+    /// # Errors
+    /// As [`transform`](Self::transform).
+    pub fn transform_as(&self, role: Role, values: &[f32]) -> Result<Vectors> {
         let dim = self.encoder.input_dim();
         if !values.len().is_multiple_of(dim) {
             return Err(Error::setting(format!("{} numbers are not whole rows of {dim}", values.len())));
         }
         let inputs: Vec<Input> = values.chunks_exact(dim).map(|row| Input::Vector(row.to_vec())).collect();
-        self.embed(&inputs, BATCH_TOKENS)
+        self.embed_as(role, &inputs, BATCH_TOKENS)
     }
 
     pub(crate) fn embed(&self, inputs: &[Input], batch_tokens: usize) -> Result<Vectors> {
-        let values = self.encoder.embed(inputs, batch_tokens, |_| {})?;
+        self.embed_as(Role::Query, inputs, batch_tokens)
+    }
+
+    fn embed_as(&self, role: Role, inputs: &[Input], batch_tokens: usize) -> Result<Vectors> {
+        let values = self.encoder.embed_as(role, inputs, batch_tokens, |_| {})?;
         Ok(Vectors { values, dim: self.encoder.dim() })
     }
 

@@ -87,7 +87,7 @@ impl Beside {
             {
                 z = Some(linear.forward(if cut { x.clone().detach() } else { x.clone() }));
             }
-            x = stage.forward(x);
+            x = stage.forward(x, pass.queries());
         }
         // A model without any stage.
         if self.feature.is_some() && feature.is_none() {
@@ -124,7 +124,7 @@ impl Beside {
                 for part in mixed.chunks(chunk.max(1) * width) {
                     let part = TensorData::new(part.to_vec(), [part.len() / width, width]);
                     let part = Tensor::<2>::from_data(part, &frozen.device());
-                    numbers(&frozen.stages(part, from), &mut embeddings)?;
+                    numbers(&frozen.stages(part, from, usize::MAX), &mut embeddings)?;
                 }
             }
         }
@@ -176,7 +176,7 @@ impl InGraph {
     fn new(model: &SentenceEncoder, mixed: &[f32], width: usize, from: usize) -> Self {
         let mixed = TensorData::new(mixed.to_vec(), [mixed.len() / width, width]);
         let mixed = Tensor::<2>::from_data(mixed, &model.device()).autodiff().require_grad();
-        InGraph { embeddings: model.stages(mixed.clone(), from), mixed }
+        InGraph { embeddings: model.stages(mixed.clone(), from, usize::MAX), mixed }
     }
 
     fn backward(

@@ -85,8 +85,10 @@ impl Way<'_> {
         let (rows, dim) = (inputs.len(), model.dim());
         let chunk = self.chunk.map_or(rows, |chunk| chunk.min(rows));
         let beside = Beside::new(self.criterion, model, batch.labels.len(), self.key);
+        // What follows the anchors are their positives and negatives: documents.
+        let pass = self.pass.with_queries(examples.len());
         let forward = |model: &SentenceEncoder, range: Range<usize>| {
-            beside.forward(model, &inputs[range.clone()], &self.pass.from_row(range.start))
+            beside.forward(model, &inputs[range.clone()], &pass.from_row(range.start))
         };
         let frozen = (chunk < rows).then(|| model.frozen());
         // The graph of a batch that is not cut is kept from one pass to the other.

@@ -1,8 +1,8 @@
 use std::time::Instant;
 
-use parallax::{BATCH_TOKENS, EmbedOptions};
+use parallax::{BATCH_TOKENS, EmbedOptions, Role};
 
-use crate::args::{Embed, Global};
+use crate::args::{Embed, Global, Side};
 use crate::guess::quoted;
 use crate::progress::Progress;
 use crate::{interrupt, output};
@@ -26,6 +26,10 @@ pub(crate) fn embed(global: &Global, args: Embed) -> anyhow::Result<()> {
     let options = EmbedOptions {
         column: args.column.as_deref(),
         prompt: args.prompt.as_deref(),
+        role: match args.side {
+            Side::Query => Role::Query,
+            Side::Document => Role::Document,
+        },
         batch_tokens: args.batch_tokens.unwrap_or(BATCH_TOKENS),
         stop: &stop,
         ..EmbedOptions::default()

@@ -10,6 +10,7 @@ pub(crate) fn eval(global: &Global, args: Eval) -> anyhow::Result<()> {
     let npy = |path: &std::path::Path| path.extension().is_some_and(|extension| extension == "npy");
     let mut data = Data {
         vectors: args.vectors,
+        positives: args.positives,
         split: args.split.as_deref().map(|split| parse_component(split, "data.split")).transpose()?,
         ..args.columns.data(&[])?
     };

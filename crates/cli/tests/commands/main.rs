@@ -17,6 +17,7 @@ mod newcomer;
 mod process;
 mod quickstart;
 mod runs;
+mod sides;
 mod systems;
 mod tensorboard;
 mod tune;

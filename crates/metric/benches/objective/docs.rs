@@ -148,6 +148,13 @@ const LOSSES: &[[&str; 5]] = &[
         "row",
     ],
     [
+        "hardest_negative_hinge",
+        "pair: `[margin + max_N s − s_p]₊`, both ways",
+        "dot, sum",
+        "Faghri 2018",
+        "row",
+    ],
+    [
         "proxy_anchor",
         "proxy: `log(1 + Σ_P e^(−α(s − δ)))` over its class, `log(1 + Σ_N e^(α(s + δ)))` over the others",
         "cosine, mean",

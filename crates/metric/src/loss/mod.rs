@@ -7,6 +7,7 @@ mod circle;
 mod contrastive;
 mod fast_ap;
 mod generalized_lifted_structure;
+mod hardest_negative_hinge;
 mod instance;
 mod intra_pair_variance;
 mod lifted_structure;
@@ -33,6 +34,7 @@ pub use circle::Circle;
 pub use contrastive::Contrastive;
 pub use fast_ap::FastAp;
 pub use generalized_lifted_structure::GeneralizedLiftedStructure;
+pub use hardest_negative_hinge::HardestNegativeHinge;
 pub use instance::Instance;
 pub use intra_pair_variance::IntraPairVariance;
 pub use lifted_structure::LiftedStructure;
@@ -143,6 +145,9 @@ losses! {
     /// al., 2017).
     #[serde(alias = "mnrl")]
     row MultipleNegativesRanking,
+    /// Asks each positive to be nearer than the hardest other positive of the batch by a margin, both ways (Faghri et al.,
+    /// VSE++, BMVC 2018).
+    row HardestNegativeHinge,
     /// Log-sum-exp of each proxy over the embeddings of the batch, its class and the others (Kim et al., CVPR 2020).
     proxy ProxyAnchor,
     /// Softmax over negative squared distances to the proxies (Movshovitz-Attias et al., ICCV 2017).
@@ -374,6 +379,7 @@ impl LossConfig {
             Self::MultipleNegativesRanking(loss) => {
                 Wants { pairs: true, teacher: loss.teacher_guided, ..wants }
             }
+            Self::HardestNegativeHinge(_) => Wants { pairs: true, ..wants },
             _ => wants,
         }
     }

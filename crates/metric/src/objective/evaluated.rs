@@ -91,7 +91,8 @@ pub struct MinedPairs {
 pub type MinedTriplets = Vec<(u32, u32, u32)>;
 
 impl ObjectiveStats {
-    pub(super) fn add(&mut self, other: &ObjectiveStats) {
+    /// Adds the counts of another direction; the values of the channels are weighed by `share`.
+    pub(super) fn add(&mut self, other: &ObjectiveStats, share: f64) {
         self.positive_pairs += other.positive_pairs;
         self.negative_pairs += other.negative_pairs;
         self.mined_positive += other.mined_positive;
@@ -101,7 +102,7 @@ impl ObjectiveStats {
         self.masked_by_teacher += other.masked_by_teacher;
         self.active += other.active;
         for (a, b) in self.channels.iter_mut().zip(&other.channels) {
-            a.value = 0.5 * (a.value + b.value);
+            a.value = share * (a.value + b.value);
             a.elements += b.elements;
             a.active += b.active;
         }

@@ -15,7 +15,7 @@ use crate::batch::{Batch, Frames, Refs};
 use crate::context::Context;
 use crate::distance::DistanceConfig;
 use crate::error::Error;
-use crate::loss::{LossConfig, MultiSimilarity, MultipleNegativesRanking, Wants};
+use crate::loss::{LossConfig, MultiSimilarity, Wants};
 use crate::matryoshka::Matryoshka;
 use crate::memory::CrossBatchMemory;
 use crate::miner::MinerConfig;
@@ -26,7 +26,6 @@ use crate::proxy;
 use crate::reducer::ReducerConfig;
 use crate::regularizer::{EnergyConfusion, RegularizerConfig};
 use crate::relation::{Own, Screen};
-use crate::row::RowLoss;
 use crate::tiling::{Extra, Shape};
 
 pub use self::evaluated::{ChannelStats, Evaluated, MinedPairs, MinedTriplets, ObjectiveStats};
@@ -272,12 +271,18 @@ impl Objective {
         batch: &Batch<'_, T>,
         context: &Context<'_, T>,
     ) -> Result<Evaluated<T>, Error> {
-        if let LossConfig::MultipleNegativesRanking(loss) = &self.loss {
+        // Losses on pairs, and the share of each of their two directions.
+        let both = match &self.loss {
+            LossConfig::MultipleNegativesRanking(loss) => Some(loss.symmetric.then_some(0.5)),
+            LossConfig::HardestNegativeHinge(loss) => Some(loss.symmetric.then_some(1.0)),
+            _ => None,
+        };
+        if let Some(share) = both {
             if !batch.refs.is_some_and(|refs| refs.own.paired()) {
-                return Err(Error::NeedsPairs { loss: MultipleNegativesRanking::NAME });
+                return Err(Error::NeedsPairs { loss: self.loss.name() });
             }
-            if loss.symmetric {
-                return self.evaluate_both_ways(batch, context);
+            if let Some(share) = share {
+                return self.evaluate_both_ways(batch, context, share);
             }
         }
         T::evaluate_loss(self, batch, context, false)
@@ -292,11 +297,12 @@ impl Objective {
         self.loss.visit(OneWay { objective: self, batch, context, turned })
     }
 
-    /// The mean of a loss on pairs over both directions; the second is without hard negatives.
+    /// A loss on pairs in both directions, each weighed by `share`; the second is without hard negatives.
     fn evaluate_both_ways<T: Number>(
         &self,
         batch: &Batch<'_, T>,
         context: &Context<'_, T>,
+        share: f64,
     ) -> Result<Evaluated<T>, Error> {
         let mut forth = T::evaluate_loss(self, batch, context, false)?;
         let Some(refs) = batch.refs else { return Ok(forth) };
@@ -320,17 +326,17 @@ impl Objective {
             refs: Some(Refs { r: batch.x, labels: batch.labels, own }),
         };
         let back = T::evaluate_loss(self, &turned, &Context { want_ref_grad: true, ..*context }, true)?;
-        let half = T::of(0.5);
-        forth.value = 0.5 * (forth.value + back.value);
-        let mean = |a: &mut [T], b: &[T]| {
-            a.iter_mut().for_each(|a| *a *= half);
-            a.iter_mut().zip(b).for_each(|(a, &b)| *a += half * b);
+        forth.value = share * (forth.value + back.value);
+        let factor = T::of(share);
+        let add = |a: &mut [T], b: &[T]| {
+            a.iter_mut().for_each(|a| *a *= factor);
+            a.iter_mut().zip(b).for_each(|(a, &b)| *a += factor * b);
         };
-        mean(&mut forth.grad, back.ref_grad.as_deref().unwrap_or_default());
+        add(&mut forth.grad, back.ref_grad.as_deref().unwrap_or_default());
         if let Some(grad) = &mut forth.ref_grad {
-            mean(grad, &back.grad);
+            add(grad, &back.grad);
         }
-        forth.stats.add(&back.stats);
+        forth.stats.add(&back.stats, share);
         Ok(forth)
     }
 

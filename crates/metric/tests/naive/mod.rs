@@ -392,6 +392,14 @@ fn elements(objective: &Objective, table: &Table, constants: &Table) -> (Vec<Ele
                 }
             }
         }
+        LossConfig::HardestNegativeHinge(c) => {
+            for (i, line) in lines() {
+                let hardest = line.negatives.iter().map(|&n| table.near[i][n]).reduce(f64::max);
+                for &p in &line.positives {
+                    out.extend(hardest.map(|n| (0, i, (c.margin + n - table.near[i][p]).max(0.0))));
+                }
+            }
+        }
         LossConfig::Supcon(c) => {
             for (i, line) in lines() {
                 let t = c.temperature;

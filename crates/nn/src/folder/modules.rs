@@ -29,6 +29,8 @@ pub enum ModuleKind {
     Normalize,
     /// Our heads, each normalised, concatenated.
     MultiHeadProjection,
+    /// Our map of queries alone.
+    StructuralSparse,
 }
 
 /// The type strings that are written.
@@ -38,10 +40,14 @@ pub(crate) const POOLING: &str = "sentence_transformers.models.Pooling";
 pub(crate) const DENSE: &str = "sentence_transformers.models.Dense";
 pub(crate) const NORMALIZE: &str = "sentence_transformers.models.Normalize";
 pub(crate) const MULTI_HEAD: &str = "parallax.MultiHeadProjection";
+pub(crate) const STRUCTURAL: &str = "parallax.StructuralSparse";
 
 fn kind(name: &str) -> Option<ModuleKind> {
     if name == MULTI_HEAD {
         return Some(ModuleKind::MultiHeadProjection);
+    }
+    if name == STRUCTURAL {
+        return Some(ModuleKind::StructuralSparse);
     }
     let rest = name.strip_prefix("sentence_transformers.")?;
     // The old generation keeps all modules in `models`, the new one spreads them over packages.

@@ -7,7 +7,7 @@ use super::json::read_json;
 use super::modules::{self, Module, ModuleKind};
 use super::weights::Weights;
 use crate::encoder::Config;
-use crate::head::{Dense, MultiHeadProjection, Normalize, Stage};
+use crate::head::{Dense, MultiHeadProjection, Normalize, Stage, StructuralSparse};
 use crate::layer::{Activation, Linear};
 use crate::parameters;
 use crate::pooling::{Mode, Pooling};
@@ -266,6 +266,16 @@ fn read_stage(module: &Module, device: &burn::tensor::Device) -> Result<Stage> {
             .map(|n| n as usize)
             .ok_or_else(|| Error::format(&path, format!("field \"{name}\" is missing or not a size")))
     };
+    if module.kind == ModuleKind::StructuralSparse {
+        let (dim, block) = (size("in_features")?, size("block")?);
+        if !dim.is_multiple_of(block) {
+            return Err(Error::format(&path, format!("block {block} does not divide in_features {dim}")));
+        }
+        let flag = |name: &str| json[name].as_bool().unwrap_or(false);
+        let map = StructuralSparse::identity(dim, block, flag("sum"), flag("symmetric"), device);
+        let weights = Weights::open(&module.path)?;
+        return fill(Stage::StructuralSparse(map), &weights, |path| path.to_owned());
+    }
     let (input, output) = (size("in_features")?, size("out_features")?);
     let bias = json["bias"].as_bool().unwrap_or(true);
     let linear = Linear::zeros(input, output, bias, device);

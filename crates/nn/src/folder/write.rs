@@ -4,7 +4,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::json::write_json;
-use super::modules::{DENSE, MULTI_HEAD, NORMALIZE, POOLING, STATIC, TRANSFORMER, entry};
+use super::modules::{DENSE, MULTI_HEAD, NORMALIZE, POOLING, STATIC, STRUCTURAL, TRANSFORMER, entry};
 use super::weights::{Tensor, Weights, write};
 use crate::encoder::{Encoder, names};
 use crate::head::Stage;
@@ -92,6 +92,7 @@ fn fill(model: &SentenceEncoder, to: &Path, card: &str) -> Result<()> {
             Stage::Dense(_) => (DENSE, "Dense"),
             Stage::Normalize(_) => (NORMALIZE, "Normalize"),
             Stage::MultiHead(_) => (MULTI_HEAD, "MultiHeadProjection"),
+            Stage::StructuralSparse(_) => (STRUCTURAL, "StructuralSparse"),
         };
         let path = format!("{index}_{class}");
         let folder = to.join(&path);
@@ -171,6 +172,18 @@ fn write_stage(stage: &Stage, folder: &Path) -> Result<()> {
             (&dense.linear, config)
         }
         Stage::MultiHead(heads) => (&heads.linear, json!({ "heads": heads.heads })),
+        Stage::StructuralSparse(map) => {
+            let config = json!({
+                "in_features": map.dim(),
+                "block": map.block(),
+                "sum": map.diagonal.is_some(),
+                "symmetric": map.symmetric,
+            });
+            write_json(&folder.join("config.json"), &config)?;
+            let mut tensors = Vec::new();
+            parameters::read(map, |path, shape, values| tensors.push(Tensor::f32(path, shape, values)));
+            return write(&folder.join("model.safetensors"), &tensors);
+        }
     };
     let (input, output) = linear.dims();
     config["in_features"] = input.into();

@@ -3,7 +3,7 @@ use parallax_random::Key;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Dense, MultiHeadProjection, Normalize, Stage};
+use super::{Dense, MultiHeadProjection, Normalize, Stage, StructuralSparse as Blocks};
 use crate::layer::{Activation, Linear as Layer};
 use crate::{Error, Result};
 
@@ -23,6 +23,9 @@ pub enum Head {
     Classifier(Classifier),
     /// `tanh(W x + b)`, randomly initialised, in (−1, 1): its signs are binary codes. For comparisons by signs (Hamming).
     Hash(Hash),
+    /// A learned similarity `xᵀ W y` of normalised vectors with W block-diagonal, the cosine at the start: queries become
+    /// `Wᵀ x`, documents stay, and the inner product compares them. For pairs (Diao et al., GSSF, TIP 2024).
+    StructuralSparse(StructuralSparse),
 }
 
 /// Settings of [`Head::Linear`].
@@ -117,11 +120,32 @@ impl Default for Hash {
     }
 }
 
+/// Settings of [`Head::StructuralSparse`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct StructuralSparse {
+    /// Components that interact: the size of a block, which divides the input dimension. 1 weighs each component by itself,
+    /// the input dimension is a full bilinear form.
+    pub block: usize,
+    /// Whether the diagonal has weights of its own beside the blocks, which are added.
+    pub sum: bool,
+    /// Whether the blocks are made symmetric, so that both sides may be exchanged.
+    pub symmetric: bool,
+}
+
+impl Default for StructuralSparse {
+    fn default() -> Self {
+        StructuralSparse { block: 16, sum: false, symmetric: false }
+    }
+}
+
 impl Head {
-    /// The stages for vectors of dimension `input`, with a final [`Normalize`] but for logits and codes.
+    /// The stages for vectors of dimension `input`, with a final [`Normalize`] but for logits and codes; before a
+    /// [`StructuralSparse`] it stands first.
     ///
     /// # Errors
-    /// A dimension or a head count of 0, an input that the heads do not divide, a classifier without a number of outputs.
+    /// A dimension, a block or a head count of 0, an input that the heads or the block do not divide, a classifier without a
+    /// number of outputs.
     pub fn build(&self, input: usize, key: Key, device: &Device) -> Result<Vec<Stage>> {
         let key = key.named("head");
         let dense = |linear, activation, residual| Stage::Dense(Dense { linear, activation, residual });
@@ -190,6 +214,16 @@ impl Head {
             Head::Hash(Hash { bits }) => {
                 let layer = Layer::random(input, positive("bits", *bits)?, true, key, device);
                 return Ok(vec![dense(layer, Activation::Tanh, false)]);
+            }
+            Head::StructuralSparse(StructuralSparse { block, sum, symmetric }) => {
+                let block = positive("block", *block)?;
+                if !input.is_multiple_of(block) {
+                    return Err(Error::Setting(format!(
+                        "head.block = {block} does not divide the input dimension {input}"
+                    )));
+                }
+                let map = Blocks::identity(input, block, *sum, *symmetric, device);
+                return Ok(vec![Stage::Normalize(Normalize {}), Stage::StructuralSparse(map)]);
             }
         };
         stages.push(Stage::Normalize(Normalize {}));

@@ -6,10 +6,14 @@
 mod config;
 mod dense;
 mod multi_head;
+mod structural;
 
-pub use config::{Classifier, Hash, Head, Linear as LinearHead, Mlp, MultiHead, Residual};
+pub use config::{
+    Classifier, Hash, Head, Linear as LinearHead, Mlp, MultiHead, Residual, StructuralSparse as StructuralSparseHead,
+};
 pub use dense::Dense;
 pub use multi_head::MultiHeadProjection;
+pub use structural::StructuralSparse;
 
 use burn::module::Module;
 use burn::tensor::Tensor;
@@ -26,6 +30,8 @@ pub enum Stage {
     Normalize(Normalize),
     /// H projections, each normalised, concatenated.
     MultiHead(MultiHeadProjection),
+    /// Queries mapped by a matrix of blocks, documents as they are.
+    StructuralSparse(StructuralSparse),
 }
 
 /// `x / max(‖x‖₂, 1e-12)` per row.
@@ -33,12 +39,13 @@ pub enum Stage {
 pub struct Normalize {}
 
 impl Stage {
-    /// `[B, in]` to `[B, out]`.
-    pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+    /// `[B, in]` to `[B, out]`; the first `queries` rows are queries, the rest documents.
+    pub fn forward(&self, x: Tensor<2>, queries: usize) -> Tensor<2> {
         match self {
             Stage::Dense(dense) => dense.forward(x),
             Stage::Normalize(_) => ops::normalize(x),
             Stage::MultiHead(heads) => heads.forward(x),
+            Stage::StructuralSparse(map) => map.forward(x, queries),
         }
     }
 
@@ -46,7 +53,7 @@ impl Stage {
     pub fn linear(&self) -> Option<&Linear> {
         match self {
             Stage::Dense(dense) => Some(&dense.linear),
-            Stage::Normalize(_) => None,
+            Stage::Normalize(_) | Stage::StructuralSparse(_) => None,
             Stage::MultiHead(heads) => Some(&heads.linear),
         }
     }
@@ -57,6 +64,7 @@ impl Stage {
             Stage::Dense(dense) => dense.linear.dims().1,
             Stage::Normalize(_) => input,
             Stage::MultiHead(heads) => heads.linear.dims().1,
+            Stage::StructuralSparse(map) => map.dim(),
         }
     }
 
@@ -66,6 +74,7 @@ impl Stage {
             Stage::Dense(dense) => Some(dense.linear.dims().0),
             Stage::Normalize(_) => None,
             Stage::MultiHead(heads) => Some(heads.linear.dims().0),
+            Stage::StructuralSparse(map) => Some(map.dim()),
         }
     }
 }

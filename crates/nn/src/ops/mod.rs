@@ -6,6 +6,7 @@
 
 mod array;
 mod attention;
+mod blocks;
 mod elementwise;
 mod embedding;
 mod graph;
@@ -169,6 +170,15 @@ pub fn embedding(tables: Vec<(Tensor<2>, Vec<u32>)>, norm: Option<Affines>) -> T
 /// `x / max(‖x‖₂, 1e-12)` for every row of x `[B, D]`.
 pub fn normalize(x: Tensor<2>) -> Tensor<2> {
     if fused(&x) { graph::apply(norm::Normalize, vec![x.into_dispatch()]) } else { plain::normalize(x) }
+}
+
+/// `xₖᵀ Wₖ` for every run xₖ of b components of the first `rows` rows of x `[N, D]`, W `[D / b, b, b]`; the other rows stay as
+/// they are.
+pub fn blocks(x: Tensor<2>, w: Tensor<3>, rows: usize) -> Tensor<2> {
+    if !fused(&x) {
+        return plain::blocks(x, w, rows);
+    }
+    graph::apply(blocks::Blocks { rows }, vec![x.into_dispatch(), w.into_dispatch()])
 }
 
 /// Scaled dot-product attention of every text of a flat sequence.

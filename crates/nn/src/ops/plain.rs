@@ -34,6 +34,14 @@ pub(super) fn linear(
     }
 }
 
+pub(super) fn blocks(x: Tensor<2>, w: Tensor<3>, rows: usize) -> Tensor<2> {
+    let ([n, d], [g, b, _]) = (x.dims(), w.dims());
+    let rows = rows.min(n);
+    let mapped = x.clone().slice([0..rows, 0..d]).reshape([rows, g, b]).swap_dims(0, 1);
+    let mapped = mapped.matmul(w).swap_dims(0, 1).reshape([rows, d]);
+    if rows == n { mapped } else { Tensor::cat(vec![mapped, x.slice([rows..n, 0..d])], 0) }
+}
+
 fn joined(mut parts: Vec<Tensor<2>>, dim: usize) -> Tensor<2> {
     if parts.len() == 1 { parts.remove(0) } else { Tensor::cat(parts, dim) }
 }

@@ -61,7 +61,8 @@ impl RunConfig {
     /// Replaces environment variables and finds relative paths beside the run file.
     fn place(&mut self, folder: &Path) -> Result<()> {
         let data = &mut self.data;
-        let files = data.path.0.iter_mut().chain(&mut data.vectors).chain(&mut data.labels);
+        let files = data.path.0.iter_mut().chain(&mut data.vectors).chain(&mut data.positives);
+        let files = files.chain(&mut data.labels);
         for file in files {
             if let Some(text) = file.to_str() {
                 *file = expand(text, |name| std::env::var(name).ok())?.into();
@@ -90,6 +91,9 @@ impl RunConfig {
         }
         if self.data.vectors.is_none() && self.data.labels.is_some() {
             return refuse("data.labels goes with data.vectors, which is not set".into());
+        }
+        if self.data.vectors.is_none() && self.data.positives.is_some() {
+            return refuse("data.positives goes with data.vectors, which is not set".into());
         }
         for (name, model) in [("model", &self.model), ("teacher", &self.teacher)] {
             let Some(model) = model else { continue };

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use parallax_nn::{Input, SentenceEncoder};
+use parallax_nn::{Input, Role, SentenceEncoder};
 
 use crate::{Error, Result};
 
@@ -15,7 +15,7 @@ const STEP_TOKENS: usize = 1 << 15;
 /// Never set: for work that nobody stops.
 pub(crate) static GO_ON: AtomicBool = AtomicBool::new(false);
 
-/// From rows to vectors, window by window, in the order of the rows.
+/// From rows to vectors of one side of a search, window by window, in the order of the rows.
 ///
 /// While a window is computed, `prepare` reads and tokenises the next and `finish` gets the one before, `[rows, dim]`
 /// values with what `prepare` gave beside its inputs. No more than three windows are in memory. Everything runs on the
@@ -25,6 +25,7 @@ pub(crate) static GO_ON: AtomicBool = AtomicBool::new(false);
 /// The first in the order of the rows, whichever stage it is in; [`Error::Interrupted`] soon after `stop` is set.
 pub(crate) fn run<T: Send>(
     encoder: &SentenceEncoder,
+    role: Role,
     batch_tokens: usize,
     stop: &AtomicBool,
     mut prepare: impl FnMut() -> Result<Option<(T, Vec<Input>)>> + Send,
@@ -39,7 +40,7 @@ pub(crate) fn run<T: Send>(
         let mut first = window.step(0);
         // The other stages run beside the first step; what is left of them is over before the second.
         let (computed, (finished, prepared)) = rayon::join(
-            || window.compute(encoder, first.clone(), batch_tokens, stop),
+            || window.compute(encoder, role, first.clone(), batch_tokens, stop),
             || rayon::join(|| last.take().map_or(Ok(()), |(own, values)| finish(own, &values)), &mut prepare),
         );
         finished?;
@@ -47,7 +48,7 @@ pub(crate) fn run<T: Send>(
         while !first.is_empty() {
             progress(rows + first.end);
             first = window.step(first.end);
-            window.compute(encoder, first.clone(), batch_tokens, stop)?;
+            window.compute(encoder, role, first.clone(), batch_tokens, stop)?;
         }
         rows += window.inputs.len();
         last = Some((own, window.values));
@@ -91,6 +92,7 @@ impl Window {
     fn compute(
         &mut self,
         encoder: &SentenceEncoder,
+        role: Role,
         step: std::ops::Range<usize>,
         batch_tokens: usize,
         stop: &AtomicBool,
@@ -98,7 +100,7 @@ impl Window {
         if stop.load(Ordering::Relaxed) {
             return Err(Error::Interrupted);
         }
-        let values = encoder.embed(&self.inputs[step.clone()], batch_tokens, |_| {})?;
+        let values = encoder.embed_as(role, &self.inputs[step.clone()], batch_tokens, |_| {})?;
         for (vector, &place) in values.chunks_exact(self.dim).zip(&self.places[step]) {
             self.values[place * self.dim..(place + 1) * self.dim].copy_from_slice(vector);
         }
@@ -143,7 +145,7 @@ mod tests {
                     Ok(())
                 };
                 let tell = &mut |rows| told.push(rows);
-                run(&encoder(), 64, &GO_ON, windows(&sizes), finish, tell).unwrap()
+                run(&encoder(), Role::Query, 64, &GO_ON, windows(&sizes), finish, tell).unwrap()
             });
             assert_eq!(rows.unwrap(), 40_006);
             assert_eq!(firsts, [0, 3, 4, 40_004]);
@@ -176,10 +178,10 @@ mod tests {
             1 => Err(Error::setting("row 1")),
             _ => Ok(()),
         };
-        let error = run(&encoder(), 64, &GO_ON, prepare, finish, &mut |_| ()).unwrap_err();
+        let error = run(&encoder(), Role::Query, 64, &GO_ON, prepare, finish, &mut |_| ()).unwrap_err();
         assert_eq!(error.to_string(), "row 1");
         let wrong = || Ok(Some(((), vec![Input::Vector(vec![1.0])])));
-        let error = run(&encoder(), 64, &GO_ON, wrong, |(), _| Ok(()), &mut |_| ()).unwrap_err();
+        let error = run(&encoder(), Role::Query, 64, &GO_ON, wrong, |(), _| Ok(()), &mut |_| ()).unwrap_err();
         assert!(error.to_string().contains("stored vector"), "{error}");
     }
 
@@ -193,7 +195,7 @@ mod tests {
             finished += 1;
             Ok(())
         };
-        let error = run(&encoder(), 64, &stop, &mut windows, finish, &mut tell).unwrap_err();
+        let error = run(&encoder(), Role::Query, 64, &stop, &mut windows, finish, &mut tell).unwrap_err();
         assert!(matches!(error, Error::Interrupted));
         assert!(finished <= 5, "{finished}");
     }

@@ -84,10 +84,22 @@ pub(super) fn load(
         let trained = base.clone().with_head(stages)?.with_classes(classes.clone())?;
         return Ok((base, trained));
     }
+    if base.two_sided() && (head.is_some() || config.adapter.is_some()) {
+        return Err(Error::setting_with(
+            "the model maps queries alone already, and nothing can follow that",
+            "take out [head] and [adapter], or start from the model without its structural_sparse head",
+        ));
+    }
     let trained = match head {
         Some(head) => base.clone().with_head(head.build(base.dim(), key, &device)?)?,
         None => base.clone(),
     };
+    if trained.two_sided() && data.columns().1.is_none() {
+        return Err(Error::setting_with(
+            "head.name = \"structural_sparse\" compares queries with documents, and the rows have classes",
+            "give pairs: a table with anchors and positives, or data.vectors with data.positives",
+        ));
+    }
     Ok((base, trained))
 }
 
