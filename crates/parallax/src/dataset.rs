@@ -110,7 +110,18 @@ impl Dataset {
         files.extend(data.positives.clone());
         files.extend(data.labels.clone());
         let classified = None;
-        Ok(Dataset { table, roles, vectors, positives, labels, classified, notes, files, read, sha256: OnceLock::new() })
+        Ok(Dataset {
+            table,
+            roles,
+            vectors,
+            positives,
+            labels,
+            classified,
+            notes,
+            files,
+            read,
+            sha256: OnceLock::new(),
+        })
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -416,7 +427,8 @@ impl Dataset {
     /// Hashes of both sides of pairs.
     pub(crate) fn pair_hashes(&self, rows: &[u32]) -> Result<(Vec<u64>, Vec<u64>)> {
         if let (Some(anchors), Some(positives)) = (&self.vectors, &self.positives) {
-            let hashes = |side: &Vectors| rows.iter().map(|&row| vector_hash(&side.row(row as usize))).collect();
+            let hashes =
+                |side: &Vectors| rows.iter().map(|&row| vector_hash(&side.row(row as usize))).collect();
             return Ok((hashes(anchors), hashes(positives)));
         }
         let (anchor, positive) = self.columns();

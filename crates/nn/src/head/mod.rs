@@ -9,7 +9,8 @@ mod multi_head;
 mod structural;
 
 pub use config::{
-    Classifier, Hash, Head, Linear as LinearHead, Mlp, MultiHead, Residual, StructuralSparse as StructuralSparseHead,
+    Classifier, Hash, Head, Linear as LinearHead, Mlp, MultiHead, Residual,
+    StructuralSparse as StructuralSparseHead,
 };
 pub use dense::Dense;
 pub use multi_head::MultiHeadProjection;
