@@ -3,8 +3,8 @@
 use burn::tensor::{Tensor, TensorData};
 use parallax_nn::layer::Activation;
 use parallax_nn::ops::{
-    Dropout, Finish, Packs, activate, attention, blocks, dropout, embedding, layer_norm, linear, normalize, plainly,
-    pool, softmax,
+    Dropout, Finish, Packs, activate, attention, blocks, dropout, embedding, layer_norm, linear, normalize,
+    plainly, pool, softmax,
 };
 use parallax_nn::pooling::Mode;
 use parallax_nn::{Layout, Precision, cpu};

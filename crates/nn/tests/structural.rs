@@ -84,7 +84,8 @@ fn it_starts_as_the_cosine_and_reduces_to_its_special_cases() {
         let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(a * b)).sum::<f64>();
         dot(x, y) / (dot(x, x) * dot(y, y)).sqrt()
     };
-    for (block, sum, symmetric) in [(1, false, false), (4, false, false), (4, true, false), (8, false, true)] {
+    for (block, sum, symmetric) in [(1, false, false), (4, false, false), (4, true, false), (8, false, true)]
+    {
         let model = model(8, block, sum, symmetric);
         assert!(model.two_sided() && !model.normalized());
         assert_eq!(model.similarity(), folder::Similarity::Dot);
@@ -111,21 +112,28 @@ fn it_starts_as_the_cosine_and_reduces_to_its_special_cases() {
     // One block is the full bilinear form.
     let w: Vec<f32> = (0..16).map(|i| Key::new(4).normal(i) as f32).collect();
     let full = with(model(4, 4, false, false), &less_one(&w, 4), &[]);
-    let want: f32 = (0..4).flat_map(|i| (0..4).map(move |j| (i, j))).map(|(i, j)| X[i] * w[i * 4 + j] * Y[j]).sum();
+    let want: f32 =
+        (0..4).flat_map(|i| (0..4).map(move |j| (i, j))).map(|(i, j)| X[i] * w[i * 4 + j] * Y[j]).sum();
     close(similarity(&full, &X, &Y), f64::from(want));
 }
 
 #[test]
 fn what_no_block_can_be() {
     let head = |block| Head::StructuralSparse(StructuralSparseHead { block, ..Default::default() });
-    for (block, what) in [(3, "head.block = 3 does not divide the input dimension 8"), (0, "at least 1"), (16, "16")] {
+    for (block, what) in
+        [(3, "head.block = 3 does not divide the input dimension 8"), (0, "at least 1"), (16, "16")]
+    {
         let error = head(block).build(8, Key::new(0), &cpu()).unwrap_err().to_string();
         assert!(error.contains(what), "{error}");
     }
 }
 
 /// Σ weights · forward over two queries and two documents, with its gradients by path.
-fn weighed(model: &SentenceEncoder, inputs: &[Input], weights: &[f32]) -> (f64, std::collections::BTreeMap<String, Vec<f32>>) {
+fn weighed(
+    model: &SentenceEncoder,
+    inputs: &[Input],
+    weights: &[f32],
+) -> (f64, std::collections::BTreeMap<String, Vec<f32>>) {
     let model = model.clone().map_network(|network| parameters::prepare(network, |_| true));
     let inputs: Vec<&Input> = inputs.iter().collect();
     let x = model.forward(&inputs, &Pass::training(Key::new(1)).with_queries(2)).unwrap();
@@ -160,11 +168,14 @@ fn gradients_are_those_of_the_values_and_of_queries_alone() {
             values[k] += by;
             values
         };
-        let slope = |k: usize| (at(&moved(&start, k, 0.05), &diagonal) - at(&moved(&start, k, -0.05), &diagonal)) / 0.1;
+        let slope = |k: usize| {
+            (at(&moved(&start, k, 0.05), &diagonal) - at(&moved(&start, k, -0.05), &diagonal)) / 0.1
+        };
         check("head.1.blocks", &slope);
         if sum {
-            let slope =
-                |k: usize| (at(&start, &moved(&diagonal, k, 0.05)) - at(&start, &moved(&diagonal, k, -0.05))) / 0.1;
+            let slope = |k: usize| {
+                (at(&start, &moved(&diagonal, k, 0.05)) - at(&start, &moved(&diagonal, k, -0.05))) / 0.1
+            };
             check("head.1.diagonal", &slope);
         }
     }
@@ -195,7 +206,8 @@ fn blocks_do_not_see_each_other() {
     assert!((of(&model, &x, &y) - of(&model, &x, &changed)).abs() > 1e-3);
     // The gradient of a pair in block 0 alone is exactly 0 in block 1.
     let inputs = vectors(4, 8, 5);
-    let weights: Vec<f32> = (0..32).map(|i| if i % 8 < 4 { Key::new(6).normal(i) as f32 } else { 0.0 }).collect();
+    let weights: Vec<f32> =
+        (0..32).map(|i| if i % 8 < 4 { Key::new(6).normal(i) as f32 } else { 0.0 }).collect();
     let gradient = &weighed(&model, &inputs, &weights).1["head.1.blocks"];
     assert!(gradient[..16].iter().all(|g| *g != 0.0) && gradient[16..].iter().all(|g| *g == 0.0));
     // Exchanging the blocks of x, y and W leaves M as it is.

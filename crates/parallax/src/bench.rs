@@ -247,7 +247,15 @@ fn batch(
             Ok(())
         };
         let begun = Instant::now();
-        pipeline::run(encoder, parallax_nn::Role::Query, options.batch_tokens, options.stop, prepare, finish, &mut |_| ())?;
+        pipeline::run(
+            encoder,
+            parallax_nn::Role::Query,
+            options.batch_tokens,
+            options.stop,
+            prepare,
+            finish,
+            &mut |_| (),
+        )?;
         let taken = begun.elapsed().as_secs_f64();
         let begun = Instant::now();
         black_box(encoder.tokenize(texts, options.prompt)?);

@@ -382,7 +382,8 @@ impl Dataset {
     /// Hashes of both sides of pairs.
     pub(crate) fn pair_hashes(&self, rows: &[u32]) -> Result<(Vec<u64>, Vec<u64>)> {
         if let (Some(anchors), Some(positives)) = (&self.vectors, &self.positives) {
-            let hashes = |side: &Vectors| rows.iter().map(|&row| vector_hash(&side.row(row as usize))).collect();
+            let hashes =
+                |side: &Vectors| rows.iter().map(|&row| vector_hash(&side.row(row as usize))).collect();
             return Ok((hashes(anchors), hashes(positives)));
         }
         let (anchor, positive) = self.columns();

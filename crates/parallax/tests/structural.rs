@@ -187,14 +187,15 @@ fn exact_search_is_the_similarity() {
         let head = Head::StructuralSparse(StructuralSparseHead { block, ..Default::default() });
         let stages = head.build(dim, Key::new(0), &cpu()).unwrap();
         let encoder = SentenceEncoder::over_vectors(dim, stages).unwrap();
-        let model = Model::from(encoder.map_network(|network| {
-            parameters::write(network, |_, _| Some(values.clone()))
-        }));
+        let model = Model::from(
+            encoder.map_network(|network| parameters::write(network, |_, _| Some(values.clone()))),
+        );
         let (stored, index) = (folder.path().join("documents.npy"), folder.path().join(name));
         write(&stored, documents, dim);
         let source = Source { vectors: Some(stored), ..Source::default() };
         let stop = std::sync::atomic::AtomicBool::new(false);
-        let options = BuildOptions { append: false, force: false, prompt: None, batch_tokens: 4096, stop: &stop };
+        let options =
+            BuildOptions { append: false, force: false, prompt: None, batch_tokens: 4096, stop: &stop };
         build(&source, Some(("model", &model)), &index, &options, &mut |_, _| ()).unwrap();
         let index = Index::open(&index).unwrap();
         assert_eq!(index.config().similarity, Similarity::Dot);
@@ -206,7 +207,11 @@ fn exact_search_is_the_similarity() {
                 .chunks(dim)
                 .map(|document| {
                     let document = unit(document);
-                    if name == "forth" { similarity(&query, &document) } else { similarity(&document, &query) }
+                    if name == "forth" {
+                        similarity(&query, &document)
+                    } else {
+                        similarity(&document, &query)
+                    }
                 })
                 .zip(1..)
                 .collect();

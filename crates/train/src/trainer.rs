@@ -107,7 +107,8 @@ impl Trainer<'_> {
     fn start(&self, model: SentenceEncoder, resume: bool, tell: &mut dyn FnMut(Event)) -> Result<Progress> {
         let model = self.prepare(model)?;
         if model.two_sided() && !self.examples.paired() {
-            let what = "the model has one vector for a query and another for a document, and the rows are not pairs";
+            let what =
+                "the model has one vector for a query and another for a document, and the rows are not pairs";
             return Err(Error::Setting(what.into()));
         }
         let learned = Learned::new(self.objective, self.classes(), model.dim(), self.key);

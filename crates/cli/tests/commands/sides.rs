@@ -21,7 +21,8 @@ fn pairs_of_vectors_are_learned_measured_and_embedded_by_side() {
     let outcome = folder.run(&["train", "run.toml", "--json", "--quiet"]).json();
     let change = &outcome["measures"]["recall@1"];
     assert!(change["after"].as_f64() > change["before"].as_f64(), "{change}");
-    let plain = folder.run(&["eval", "x.npy", "--positives", "y.npy", "--measure", "recall@1", "--json"]).json();
+    let plain =
+        folder.run(&["eval", "x.npy", "--positives", "y.npy", "--measure", "recall@1", "--json"]).json();
     let args = ["eval", "runs/run/model", "--vectors", "x.npy", "--positives", "y.npy"];
     let learned = folder.run(&[&args[..], &["--measure", "recall@1", "--json"]].concat()).json();
     assert_eq!(learned["shape"], "pairs of stored vectors");

@@ -8,7 +8,9 @@ mod dense;
 mod multi_head;
 mod structural;
 
-pub use config::{Head, Linear as LinearHead, Mlp, MultiHead, Residual, StructuralSparse as StructuralSparseHead};
+pub use config::{
+    Head, Linear as LinearHead, Mlp, MultiHead, Residual, StructuralSparse as StructuralSparseHead,
+};
 pub use dense::Dense;
 pub use multi_head::MultiHeadProjection;
 pub use structural::StructuralSparse;

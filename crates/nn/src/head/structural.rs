@@ -59,8 +59,8 @@ impl StructuralSparse {
     /// `[N, D]` to `[N, D]`: the first `queries` rows become `Wᵀ x`, the rest are documents and stay as they are.
     pub fn forward(&self, x: Tensor<2>, queries: usize) -> Tensor<2> {
         // Where it is trained, a part of a batch without queries still stands in the graph, with a gradient of 0.
-        let trained =
-            self.blocks.is_require_grad() || self.diagonal.as_ref().is_some_and(|diagonal| diagonal.is_require_grad());
+        let trained = self.blocks.is_require_grad()
+            || self.diagonal.as_ref().is_some_and(|diagonal| diagonal.is_require_grad());
         if queries == 0 && !trained { x } else { ops::blocks(x, self.weight(), queries) }
     }
 }

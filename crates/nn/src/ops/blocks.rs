@@ -47,20 +47,22 @@ impl Operation for Blocks {
         let b = w.dims().1;
         let (xs, ws, gs) = (x.values(), w.values(), gradient.values());
         let mut dx = array::take(n * d);
-        dx.par_chunks_mut(PIECE * d).zip(gs.par_chunks(PIECE * d)).enumerate().for_each(|(piece, (dx, g))| {
-            for (at, (dx, g)) in dx.chunks_exact_mut(d).zip(g.chunks_exact(d)).enumerate() {
-                if piece * PIECE + at >= self.rows {
-                    dx.copy_from_slice(g);
-                    continue;
-                }
-                let parts = dx.chunks_exact_mut(b).zip(g.chunks_exact(b)).zip(ws.chunks_exact(b * b));
-                for ((dx, g), w) in parts {
-                    for (dx, w) in dx.iter_mut().zip(w.chunks_exact(b)) {
-                        *dx = w.iter().zip(g).map(|(&w, &g)| w * g).sum();
+        dx.par_chunks_mut(PIECE * d).zip(gs.par_chunks(PIECE * d)).enumerate().for_each(
+            |(piece, (dx, g))| {
+                for (at, (dx, g)) in dx.chunks_exact_mut(d).zip(g.chunks_exact(d)).enumerate() {
+                    if piece * PIECE + at >= self.rows {
+                        dx.copy_from_slice(g);
+                        continue;
+                    }
+                    let parts = dx.chunks_exact_mut(b).zip(g.chunks_exact(b)).zip(ws.chunks_exact(b * b));
+                    for ((dx, g), w) in parts {
+                        for (dx, w) in dx.iter_mut().zip(w.chunks_exact(b)) {
+                            *dx = w.iter().zip(g).map(|(&w, &g)| w * g).sum();
+                        }
                     }
                 }
-            }
-        });
+            },
+        );
         // Row i of block k gathers what component k · b + i of every mapped row brings.
         let mut dw = vec![0.0; d * b];
         let mapped = self.rows.min(n);
