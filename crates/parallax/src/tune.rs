@@ -407,6 +407,9 @@ pub fn dimension(text: &str) -> Result<(String, Dimension)> {
     let (key, values) = text.split_once('=').ok_or_else(refuse)?;
     let (key, values) = (key.trim().to_owned(), values.trim());
     if values.starts_with('[') {
+        if !values.ends_with(']') {
+            return Err(refuse());
+        }
         let quoted = || {
             let names = values.trim_matches(['[', ']']).split(',').map(|name| format!("{:?}", name.trim()));
             format!("[{}]", names.collect::<Vec<_>>().join(","))

@@ -21,10 +21,11 @@ pub struct Space(pub BTreeMap<String, Dimension>);
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Dimension {
-    /// Numbers of a range.
-    Range(Range),
+    // First, since a list of two numbers would otherwise be read as the fields of a range.
     /// Any of a list: numbers, names, whole components.
     Choices(Vec<Value>),
+    /// Numbers of a range.
+    Range(Range),
 }
 
 /// Numbers from `low` to `high`, both included. Two whole numbers make a range of whole numbers; write `1.0` for a range of
@@ -195,7 +196,9 @@ mod tests {
 
     #[test]
     fn a_value_has_its_place() {
-        let space = space(r#"{ "x": { "low": 1, "high": 4 }, "y": [1, 2.5, { "name": "z" }] }"#);
+        let space =
+            space(r#"{ "x": { "low": 1, "high": 4 }, "y": [1, 2.5, { "name": "z" }], "two": [5, 10] }"#);
+        assert_eq!(space.0["two"], Dimension::Choices(vec![5.into(), 10.into()]));
         for (key, value) in
             [("x", Value::from(3)), ("y", Value::from(2.5)), ("y", serde_json::json!({"name": "z"}))]
         {

@@ -6,7 +6,8 @@ use super::Folder;
 fn pairs_of_vectors_are_learned_measured_and_embedded_by_side() {
     let folder = Folder::new();
     // Row i of y is row i of x with neighbours exchanged.
-    let x: Vec<f32> = (0..40 * 4u32).map(|at| (at * 2_654_435_761u32 >> 16) as f32 / 32768.0 - 1.0).collect();
+    let x: Vec<f32> =
+        (0..40 * 4u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 16) as f32 / 32768.0 - 1.0).collect();
     let y: Vec<f32> = x.chunks(2).flat_map(|pair| [pair[1], pair[0]]).collect();
     folder.npy("x.npy", 4, &x);
     folder.npy("y.npy", 4, &y);

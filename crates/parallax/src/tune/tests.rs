@@ -15,7 +15,8 @@ fn config(folder: &Path, extra: &str) -> RunConfig {
             let own = key.named("noise").at(class).at(item);
             values.extend((0..dim).map(|d| {
                 let centre = if d < dim / 2 { key.named("centre").at(class).normal(d) } else { 0.0 };
-                (centre + 0.9 * own.normal(d)) as f32
+                let noise = if d < dim / 2 { 0.4 } else { 1.5 };
+                (centre + noise * own.normal(d)) as f32
             }));
             labels.push(class as i64);
         }
@@ -38,7 +39,7 @@ fn config(folder: &Path, extra: &str) -> RunConfig {
     fs::write(folder.join("y.npy"), classes).unwrap();
     let text = format!(
         "[data]\nvectors = '{0}/x.npy'\nlabels = '{0}/y.npy'\nsplit = {{ name = 'class_disjoint', seen = 16, order = 'alphabetical' }}\n\
-         [objective]\nloss = 'multi_similarity'\n[train]\nepochs = 4\nbatch_size = 32\nsampler = {{ name = 'per_class', per_class = 4 }}\n\
+         [objective]\nloss = 'multi_similarity'\n[train]\nepochs = 20\nbatch_size = 32\nsampler = {{ name = 'per_class', per_class = 4 }}\n\
          optimizer = {{ name = 'adamw', lr = 1e-6 }}\n{extra}",
         folder.display()
     );
