@@ -194,7 +194,6 @@ fn exact_search_is_the_similarity() {
         write(&stored, documents, dim);
         let source = Source { vectors: Some(stored), ..Source::default() };
         let stop = std::sync::atomic::AtomicBool::new(false);
-<<<<<<< HEAD
         let options = BuildOptions {
             append: false,
             force: false,
@@ -203,10 +202,6 @@ fn exact_search_is_the_similarity() {
             batch_tokens: 4096,
             stop: &stop,
         };
-=======
-        let options =
-            BuildOptions { append: false, force: false, prompt: None, batch_tokens: 4096, stop: &stop };
->>>>>>> e
         build(&source, Some(("model", &model)), &index, &options, &mut |_, _| ()).unwrap();
         let index = Index::open(&index).unwrap();
         assert_eq!(index.config().similarity, Similarity::Dot);

@@ -9,12 +9,8 @@ mod multi_head;
 mod structural;
 
 pub use config::{
-<<<<<<< HEAD
     Classifier, Hash, Head, Linear as LinearHead, Mlp, MultiHead, Residual,
     StructuralSparse as StructuralSparseHead,
-=======
-    Head, Linear as LinearHead, Mlp, MultiHead, Residual, StructuralSparse as StructuralSparseHead,
->>>>>>> e
 };
 pub use dense::Dense;
 pub use multi_head::MultiHeadProjection;
