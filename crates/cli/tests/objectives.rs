@@ -448,6 +448,12 @@ fn every_loss_of_the_list_trains() {
             "cosent" | "angle" | "cosine_mse" => {
                 on_data(&tables[1], &out, &[&loss, "train.max_steps=2"]).output()
             }
+            // A classifier is tested on the classes that it has learned.
+            "anyloss" | "binary_cross_entropy" | "cross_entropy" => {
+                let config = run_file(folder.path(), &format!("loss = \"{name}\""), "max_steps = 2");
+                let sets = ["--set", "data.split=stratified", "--set", "train.sampler=stratified"];
+                command(&config, &out, &sets).output()
+            }
             _ => {
                 let config = run_file(folder.path(), &format!("loss = \"{name}\""), "max_steps = 2");
                 command(&config, &out, &[]).output()
