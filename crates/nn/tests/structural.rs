@@ -28,7 +28,7 @@ fn with(model: SentenceEncoder, blocks: &[f32], diagonal: &[f32]) -> SentenceEnc
 
 /// Blocks less the identity.
 fn less_one(w: &[f32], block: usize) -> Vec<f32> {
-    let on = |at: usize| at % (block * block) % (block + 1) == 0;
+    let on = |at: usize| (at % (block * block)).is_multiple_of(block + 1);
     w.iter().enumerate().map(|(at, w)| w - if on(at) { 1.0 } else { 0.0 }).collect()
 }
 

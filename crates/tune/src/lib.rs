@@ -3,7 +3,7 @@
 //!
 //! ```
 //! use parallax_tune::{Search, Space, Tuning, tune};
-//! let tuning = Tuning { search: Search::Random, trials: 20, folds: 1, ..Tuning::default() };
+//! let tuning = Tuning { search: Search::Random, trials: 60, folds: 1, ..Tuning::default() };
 //! let space: Space = serde_json::from_str(r#"{ "lr": { "low": 0.001, "high": 1.0, "log": true } }"#)?;
 //! // A score that is best at 0.1.
 //! let mut score = |ask: &parallax_tune::Ask<'_>| {
@@ -12,7 +12,7 @@
 //! };
 //! let tuned = tune(&tuning, &space, &Default::default(), 7, None, &|| false, &mut score, &mut |_| ())?;
 //! let best = tuned.best().point["lr"].as_f64().unwrap();
-//! assert!((0.05..0.2).contains(&best));
+//! assert!((0.05..0.2).contains(&best), "{best}");
 //! # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
 //! ```
 

@@ -1,5 +1,7 @@
 //! Rows whose scores are known within bounds, in one list for each of many queries.
 
+use std::cmp::Ordering;
+
 use super::on;
 use crate::isa::{self, Isa};
 
@@ -141,7 +143,7 @@ fn compact(lower: &mut [f32], upper: &mut [f32], rows: &mut [u32], bar: f32) -> 
         let reach = upper[at];
         (lower[kept], upper[kept], rows[kept]) = (lower[at], reach, rows[at]);
         // A bound that is no number says nothing.
-        kept += usize::from(!(reach < bar));
+        kept += usize::from(reach.partial_cmp(&bar) != Some(Ordering::Less));
     }
     kept
 }

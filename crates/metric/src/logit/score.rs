@@ -203,6 +203,8 @@ impl Sub for Dual {
 
 impl Mul for Dual {
     type Output = Dual;
+    // The product rule.
+    #[allow(clippy::suspicious_arithmetic_impl)]
     fn mul(self, other: Dual) -> Dual {
         self.with(other, self.value * other.value, |a, b| a * other.value + b * self.value)
     }
@@ -210,6 +212,8 @@ impl Mul for Dual {
 
 impl Div for Dual {
     type Output = Dual;
+    // The quotient rule.
+    #[allow(clippy::suspicious_arithmetic_impl)]
     fn div(self, other: Dual) -> Dual {
         let value = self.value / other.value;
         self.with(other, value, |a, b| (a - value * b) / other.value)

@@ -119,7 +119,7 @@ impl Mixtures {
             Pairing::PositiveNegative => first != second && !own,
             Pairing::AnchorNegative => first != second && own,
         };
-        compared.then(|| match (first, second) {
+        compared.then_some(match (first, second) {
             (true, true) => 1.0,
             (true, false) => share,
             (false, true) => 1.0 - share,
