@@ -224,7 +224,7 @@ fn exact_search_is_the_similarity() {
             all.sort_by(|a, b| b.0.total_cmp(&a.0));
             for (hit, (score, row)) in hits.iter().zip(&all) {
                 assert_eq!(hit.id, row.to_string());
-                assert!((f64::from(hit.score) - score).abs() < 1e-5, "{} {score}", hit.score);
+                assert!((hit.score - score).abs() < 1e-5, "{} {score}", hit.score);
             }
             assert_eq!(hits.len(), 10);
         }

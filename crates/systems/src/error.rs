@@ -61,7 +61,7 @@ impl Error {
         match self {
             Error::Source { hint, .. } => Some(hint.clone()),
             Error::Run(error) => error.hint(),
-            Error::Data(error) => error.hint().map(Into::into),
+            Error::Data(error) => error.hint(),
             _ => None,
         }
     }

@@ -145,8 +145,8 @@ impl Work<'_, '_> {
         if let (Some(_), false) = (&claim.tuning, self.options.quick) {
             let mut found = [Tuned::default(), Tuned::default()];
             for (at, arm) in [baseline, system].into_iter().enumerate() {
-                let trained = !arm.frozen && !(at == 0 && claim.experiment == Experiment::Utilisation);
-                if trained {
+                let untrained = arm.frozen || at == 0 && claim.experiment == Experiment::Utilisation;
+                if !untrained {
                     (found[at], chosen[at]) = self.tune(claim, arm)?;
                 }
             }
