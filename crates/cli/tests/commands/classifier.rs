@@ -17,7 +17,7 @@ fn table() -> String {
 #[test]
 fn a_classifier_is_trained_measured_and_used_from_the_command_line() {
     let folder = Folder::new();
-    folder.write("rows.csv", &table());
+    folder.write("rows.csv", table());
     folder.write(
         "run.toml",
         "[data]\npath = \"rows.csv\"\npositive_class = \"refund\"\n[model]\npath = \"starter\"\n\
