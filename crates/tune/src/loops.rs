@@ -313,12 +313,15 @@ impl Course<'_> {
         trial.scores.push((fold, share, score));
         trial.seconds += seconds;
         let done: usize = self.trials.iter().map(|trial| trial.scores.len()).sum();
-        let total = self.total.max(done);
-        let mut left = self.seconds / done as f64 * (total - done) as f64;
+        let mut total = self.total.max(done);
+        let each = self.seconds / done as f64;
         if let Some(minutes) = self.tuning.minutes {
+            // As many as the time will do for.
             let spent = self.recorded + self.begun.elapsed().as_secs_f64();
-            left = left.min((60.0 * minutes - spent).max(0.0));
+            let more = ((60.0 * minutes - spent).max(0.0) / each.max(1e-9)).ceil() as usize;
+            total = total.min(done.saturating_add(more));
         }
+        let left = each * (total - done) as f64;
         let means = self.trials.iter().filter(|trial| trial.complete).filter_map(|trial| trial.mean);
         let best = means.reduce(f64::max);
         (self.tell)(Event::Measured { done, total, trial: k, score, best, left });
