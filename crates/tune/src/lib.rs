@@ -7,7 +7,8 @@
 //! let space: Space = serde_json::from_str(r#"{ "lr": { "low": 0.001, "high": 1.0, "log": true } }"#)?;
 //! // A score that is best at 0.1.
 //! let mut score = |ask: &parallax_tune::Ask<'_>| {
-//!     let lr: f64 = ask.point["lr"].as_f64().unwrap();
+//!     // Trial 0 is the settings as they stand: an empty point.
+//!     let lr = ask.point.get("lr").and_then(|lr| lr.as_f64()).unwrap_or(1.0);
 //!     Ok(Some(-(lr.log10() + 1.0).powi(2)))
 //! };
 //! let tuned = tune(&tuning, &space, &Default::default(), 7, None, &|| false, &mut score, &mut |_| ())?;
