@@ -123,11 +123,10 @@ impl<'a> Bench<'a> {
             return Ok(found.clone());
         }
         let options = TrialOptions { stop: self.stop.clone(), ..options };
-        let mut found = trial(config, &options, on)?;
+        let found = trial(config, &options, on)?;
         if !asked.2 {
             self.known.insert(key, found.clone());
         }
-        found.losses.shrink_to_fit();
         Ok(found)
     }
 }
