@@ -68,7 +68,8 @@ impl<'a, T: Real> References<'a, T> {
         let (n, k) = (self.n, self.k);
         assert!(a.len() == m * k && c.len() == m * n, "{m}×{n}×{k} with {} and {}", a.len(), c.len());
         if self.panels.is_empty() {
-            return gemm::nt(m, n, k, a, self.b, T::ZERO, c);
+            let least = (LIBRARY_SMALL / n.max(1) + 1).max(2);
+            return with_rows(least, m, n, k, a, c, |m, a, c| gemm::nt(m, n, k, a, self.b, T::ZERO, c));
         }
         for (j, panel) in self.panels[self.start..].chunks_exact(WIDTH * k).enumerate() {
             let first = j * WIDTH;
@@ -96,6 +97,30 @@ impl<'a, T: Real> References<'a, T> {
     }
 }
 
+/// Values of a product `a · bᵀ` up to which the library adds in another order.
+const LIBRARY_SMALL: usize = 256;
+
+/// A product of `m` rows of `a`, computed with at least `least` rows where there are any: the library adds the sums of few rows
+/// in another order than those of many.
+fn with_rows<T: Real>(
+    least: usize,
+    m: usize,
+    n: usize,
+    k: usize,
+    a: &[T],
+    c: &mut [T],
+    product: impl FnOnce(usize, &[T], &mut [T]),
+) {
+    if m == 0 || m >= least {
+        return product(m, a, c);
+    }
+    let mut more = vec![T::ZERO; least * k];
+    more[..m * k].copy_from_slice(a);
+    let mut sums = vec![T::ZERO; least * n];
+    product(least, &more, &mut sums);
+    c.copy_from_slice(&sums[..m * n]);
+}
+
 /// Values in a cache line of `f32`.
 const LINE: usize = 16;
 
@@ -105,7 +130,9 @@ const LINE: usize = 16;
 /// If a slice does not have the length that its shape says.
 pub fn combine<T: Real>(m: usize, n: usize, k: usize, a: &[T], b: &[T], c: &mut [T]) {
     if !T::fast() {
-        return gemm::nn(m, n, k, a, b, T::ZERO, c);
+        // A single column is a row of `bᵀ` too.
+        let least = if n == 1 { LIBRARY_SMALL + 1 } else { 2 };
+        return with_rows(least, m, n, k, a, c, |m, a, c| gemm::nn(m, n, k, a, b, T::ZERO, c));
     }
     let fits = a.len() == m * k && b.len() == k * n && c.len() == m * n;
     assert!(fits, "{m}×{n}×{k} with {}, {} and {} elements", a.len(), b.len(), c.len());

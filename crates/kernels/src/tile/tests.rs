@@ -30,16 +30,24 @@ fn products_equal_the_triple_loop() {
 /// A row's sums do not depend on the rows beside it.
 #[test]
 fn rows_do_not_know_of_one_another() {
-    let (m, n, k) = (19, 40, 600);
-    let value = |i: usize| ((i * 7919) % 1009) as f32 / 1009.0 - 0.4;
-    let a: Vec<f32> = (0..m * k).map(value).collect();
-    let b: Vec<f32> = (0..n * k).map(|i| value(i + 5)).collect();
-    let mut all = vec![0.0; m * n];
-    combine(m, n, k, &a, &b, &mut all);
-    for row in 0..m {
-        let mut one = vec![0.0; n];
-        combine(1, n, k, &a[row * k..][..k], &b, &mut one);
-        assert_eq!(one, all[row * n..][..n]);
+    for (m, n, k) in [(19, 40, 600), (40, 7, 300), (300, 1, 90), (9, 300, 33)] {
+        let value = |i: usize| ((i * 7919) % 1009) as f32 / 1009.0 - 0.4;
+        let a: Vec<f32> = (0..m * k).map(value).collect();
+        let b: Vec<f32> = (0..n * k).map(|i| value(i + 5)).collect();
+        let references = References::new(&b, n, k);
+        let (mut combined, mut against) = (vec![0.0; m * n], vec![0.0; m * n]);
+        combine(m, n, k, &a, &b, &mut combined);
+        references.against(m, &a, &mut against);
+        for rows in [1, 2, 3, 8] {
+            for row in (0..m + 1 - rows).step_by(5) {
+                let some = &a[row * k..][..rows * k];
+                let mut found = vec![0.0; rows * n];
+                combine(rows, n, k, some, &b, &mut found);
+                assert_eq!(found, combined[row * n..][..rows * n], "{rows} of {m} rows, {n} {k}");
+                references.against(rows, some, &mut found);
+                assert_eq!(found, against[row * n..][..rows * n], "{rows} of {m} rows, {n} {k}");
+            }
+        }
     }
 }
 
