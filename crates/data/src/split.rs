@@ -84,11 +84,14 @@ pub struct RandomSplit {
     pub validation: f64,
     /// Fraction of the rows for the test (default 0.2).
     pub test: f64,
+    /// A seed of the split alone, so that the test rows are the same whatever the run's seed; that of the run where it is not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
 }
 
 impl Default for RandomSplit {
     fn default() -> Self {
-        RandomSplit { validation: 0.0, test: 0.2 }
+        RandomSplit { validation: 0.0, test: 0.2, seed: None }
     }
 }
 
@@ -103,11 +106,14 @@ pub struct StratifiedSplit {
     pub validation: f64,
     /// Fraction of each class for the test (default 0.2).
     pub test: f64,
+    /// A seed of the split alone, so that the test rows are the same whatever the run's seed; that of the run where it is not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
 }
 
 impl Default for StratifiedSplit {
     fn default() -> Self {
-        StratifiedSplit { validation: 0.0, test: 0.2 }
+        StratifiedSplit { validation: 0.0, test: 0.2, seed: None }
     }
 }
 
@@ -226,7 +232,13 @@ impl Split {
         if n > u32::MAX as usize {
             return Err(Error::unusable(format!("{n} rows"), format!("at most {} can be divided", u32::MAX)));
         }
-        let key = key.named("split");
+        let own = match self {
+            Split::Random(RandomSplit { seed, .. }) | Split::Stratified(StratifiedSplit { seed, .. }) => {
+                *seed
+            }
+            Split::Column(_) | Split::ClassDisjoint(_) => None,
+        };
+        let key = own.map_or(key, Key::new).named("split");
         let parts = match self {
             Split::Column(split) => split.assign(n, table)?,
             Split::Random(split) => split.assign(n, key)?,

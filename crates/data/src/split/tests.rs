@@ -20,13 +20,16 @@ fn sorted_union(parts: &Parts) -> Vec<u32> {
 
 #[test]
 fn a_random_split_has_the_asked_sizes_and_depends_on_the_key() {
-    let split = Split::Random(RandomSplit { validation: 0.1, test: 0.25 });
+    let split = Split::Random(RandomSplit { validation: 0.1, test: 0.25, seed: None });
     let parts = split.assign(100, None, None, Key::new(1)).unwrap();
     assert_eq!((parts.train.len(), parts.validation.len(), parts.test.len()), (65, 10, 25));
     assert_eq!(sorted_union(&parts), (0..100).collect::<Vec<u32>>());
     assert!(parts.train.is_sorted() && parts.validation.is_sorted() && parts.test.is_sorted());
     assert_eq!(split.assign(100, None, None, Key::new(1)).unwrap(), parts);
     assert_ne!(split.assign(100, None, None, Key::new(2)).unwrap(), parts);
+    // With a seed of its own it is that of a run with this seed, under every seed.
+    let own = Split::Random(RandomSplit { validation: 0.1, test: 0.25, seed: Some(1) });
+    assert_eq!(own.assign(100, None, None, Key::new(2)).unwrap(), parts);
     let tiny = split.assign(3, None, None, Key::new(1)).unwrap();
     assert_eq!((tiny.train.len(), tiny.validation.len(), tiny.test.len()), (1, 1, 1));
     assert!(split.assign(2, None, None, Key::new(1)).unwrap_err().to_string().contains("none of 2 rows"));
@@ -36,13 +39,17 @@ fn a_random_split_has_the_asked_sizes_and_depends_on_the_key() {
 fn a_stratified_split_keeps_the_mix() {
     // 8 a, 4 b, 1 c and a test of a quarter: 2 of a, 1 of b, and c stays in training.
     let labels = labels("aaaaabaabbabc");
-    let split = Split::Stratified(StratifiedSplit { validation: 0.0, test: 0.25 });
+    let split = Split::Stratified(StratifiedSplit { validation: 0.0, test: 0.25, seed: None });
     for seed in 0..20 {
         let parts = split.assign(13, Some(&labels), None, Key::new(seed)).unwrap();
         let counts = labels.counts_among(parts.test.iter().map(|&row| row as usize));
         assert_eq!(counts, [2, 1, 0]);
         assert_eq!(sorted_union(&parts), (0..13).collect::<Vec<u32>>());
     }
+    let own = Split::Stratified(StratifiedSplit { validation: 0.0, test: 0.25, seed: Some(4) });
+    let by = |key| own.assign(13, Some(&labels), None, Key::new(key)).unwrap();
+    assert_eq!(by(1), by(2));
+    assert_eq!(by(1), split.assign(13, Some(&labels), None, Key::new(4)).unwrap());
 }
 
 #[test]
@@ -130,7 +137,7 @@ fn shares_are_read_from_toml() {
 #[test]
 fn bad_fractions_and_absent_labels() {
     let refused = |split: Split| split.assign(10, None, None, Key::new(0)).unwrap_err().to_string();
-    let random = |validation, test| Split::Random(RandomSplit { validation, test });
+    let random = |validation, test| Split::Random(RandomSplit { validation, test, seed: None });
     assert!(refused(random(0.0, 1.0)).contains("split.test is 1"));
     assert!(refused(random(-0.1, 0.1)).contains("split.validation is -0.1"));
     assert!(refused(random(0.5, 0.5)).contains("leaves none"));
@@ -166,8 +173,8 @@ proptest! {
     ) {
         let labels = Labels::from_names(&ids.iter().map(|id| id.to_string()).collect::<Vec<_>>());
         let splits = [
-            Split::Random(RandomSplit { validation, test }),
-            Split::Stratified(StratifiedSplit { validation, test }),
+            Split::Random(RandomSplit { validation, test, seed: None }),
+            Split::Stratified(StratifiedSplit { validation, test, seed: None }),
             Split::ClassDisjoint(ClassDisjointSplit {
                 seen: Share::Fraction(seen),
                 validation: Share::Fraction(validation),

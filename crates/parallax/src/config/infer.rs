@@ -210,11 +210,12 @@ fn split(rows: &Dataset, asked: Option<Split>, closed_form: bool, reasons: &mut 
             Split::Stratified(StratifiedSplit {
                 validation: if closed_form { 0.0 } else { 0.15 },
                 test: 0.25,
+                seed: None,
             })
         }
         None => {
             reasons.push("split: by rows at random; pairs have no classes".to_owned());
-            Split::Random(RandomSplit { validation: 0.1, test: 0.2 })
+            Split::Random(RandomSplit { validation: 0.1, test: 0.2, seed: None })
         }
     }
 }

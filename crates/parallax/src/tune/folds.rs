@@ -14,6 +14,8 @@ use crate::error::{Error, Result};
 pub struct Folds {
     /// The rows of each fold, ascending.
     rows: Vec<Vec<u32>>,
+    /// Whether only the first of them is ever measured on.
+    held_out: bool,
     /// Whether whole classes were dealt.
     by_class: bool,
     classes: usize,
@@ -74,9 +76,9 @@ impl Folds {
         if folds == 1 {
             // One fold is a hold-out: a fifth of what there is.
             let five = Folds::new(data, split, parts, 5, key)?;
-            return Ok(Folds { rows: five.rows, by_class, classes });
+            return Ok(Folds { held_out: true, ..five });
         }
-        Ok(Folds { rows, by_class, classes })
+        Ok(Folds { rows, held_out: false, by_class, classes })
     }
 
     /// The other folds to train on, this one to measure on.
@@ -92,6 +94,10 @@ impl Folds {
         let rows: usize = self.rows.iter().map(Vec::len).sum();
         let of =
             if self.by_class { format!("whole classes, {} in all", self.classes) } else { "rows".to_owned() };
+        if self.held_out {
+            let out = self.rows[0].len();
+            return format!("{out} of {rows} training rows held out, {of}");
+        }
         format!("{rows} training rows in {} folds of {of}", self.rows.len())
     }
 }

@@ -110,6 +110,11 @@ fn folds_hold_whole_classes_out_and_never_a_test_row() {
     }
     seen.sort_unstable();
     assert_eq!(seen, prepared.parts.train);
+    // One fold is a part held out, and says so.
+    let one = super::tests::config(folder.path(), &SPACE.replace("folds = 2", "folds = 1"));
+    let prepared = Prepared::new(&one).unwrap();
+    let said = format!("{} of {} training rows held out", prepared.folds.parts(0).test.len(), seen.len());
+    assert!(prepared.folds.describe().starts_with(&said), "{}", prepared.folds.describe());
 }
 
 #[test]
