@@ -1,6 +1,7 @@
-//! Every fused operation against the engine's own, forward and backward: two definitions that share nothing.
+//! Every fused operation against the engine's own, forward and backward: two definitions that share nothing; and its
+//! gradients against differences of the engine's own in 64 bits.
 
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{DType, Tensor, TensorData};
 use parallax_nn::layer::Activation;
 use parallax_nn::ops::{
     Dropout, Finish, Packs, activate, attention, blocks, dropout, embedding, layer_norm, linear, normalize,
@@ -28,6 +29,7 @@ type Inputs = Vec<Tensor<2>>;
 
 /// Values and gradients (of a random weighting of the result) by every input, both ways.
 fn compare<const D: usize>(what: &str, inputs: &Inputs, tolerance: f32, run: impl Fn(Inputs) -> Tensor<D>) {
+    differences(what, inputs, tolerance, &run);
     let both = |track: bool| {
         let inputs: Inputs = inputs
             .iter()
@@ -52,6 +54,51 @@ fn compare<const D: usize>(what: &str, inputs: &Inputs, tolerance: f32, run: imp
             for (i, (a, b)) in a.iter().zip(b).enumerate() {
                 assert!((a - b).abs() <= tolerance * largest, "{what} {at}[{i}]: {a} {b} of {largest}");
             }
+        }
+    }
+}
+
+/// Some gradients of a random weighting of the result, by every input, against central differences of the engine's own
+/// operations in 64 bits.
+fn differences<const D: usize>(
+    what: &str,
+    inputs: &Inputs,
+    tolerance: f32,
+    run: &impl Fn(Inputs) -> Tensor<D>,
+) {
+    const STEP: f64 = 1e-5;
+    let tracked: Inputs = inputs.iter().map(|x| x.clone().autodiff().require_grad()).collect();
+    let y = run(tracked.clone());
+    let weights = values(y.dims().iter().product(), 78);
+    let w = Tensor::<D>::from_data(TensorData::new(weights.clone(), y.dims()), &cpu()).autodiff();
+    let mut found = (y * w).sum().backward();
+    let wide: Vec<Vec<f64>> =
+        inputs.iter().map(|x| floats(x.clone()).into_iter().map(f64::from).collect()).collect();
+    let at = |moved: usize, place: usize, by: f64| -> f64 {
+        let inputs: Inputs = (0..inputs.len())
+            .map(|i| {
+                let mut values = wide[i].clone();
+                if i == moved {
+                    values[place] += by;
+                }
+                let data = TensorData::new(values, inputs[i].dims());
+                Tensor::from_data(data, (&cpu(), DType::F64))
+            })
+            .collect();
+        let y: Vec<f64> = plainly(|| run(inputs)).into_data().try_into_vec().expect("64 bits");
+        y.iter().zip(&weights).map(|(y, w)| y * f64::from(*w)).sum()
+    };
+    for (i, x) in tracked.iter().enumerate() {
+        let gradient = floats(x.grad_remove(&mut found).unwrap_or_else(|| panic!("{what}: no gradient {i}")));
+        let largest = gradient.iter().fold(1f32, |most, g| most.max(g.abs()));
+        let places = (0..12).map(|k| Key::new(79).at(i as u64).below(k, gradient.len()));
+        for place in places.chain([0, gradient.len() - 1]) {
+            let want = ((at(i, place, STEP) - at(i, place, -STEP)) / (2.0 * STEP)) as f32;
+            let got = gradient[place];
+            assert!(
+                (got - want).abs() <= tolerance * largest,
+                "{what} {i}[{place}]: {got} {want} of {largest}"
+            );
         }
     }
 }

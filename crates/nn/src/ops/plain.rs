@@ -92,7 +92,6 @@ pub(super) fn attention(
 ) -> Tensor<2> {
     let width = projected.dims()[1] / 3;
     let size = width / heads;
-    let device = projected.device();
     let scale = 1.0 / (size as f64).sqrt();
     let parts: Vec<Tensor<2>> = layout
         .groups()
@@ -111,16 +110,23 @@ pub(super) fn attention(
                 scores = scores + by_pair(bias.clone(), l).unsqueeze();
             }
             if group.padded() {
-                scores = scores + Tensor::from_data(padding_mask(group), &device);
+                scores = scores + constant::<4>(padding_mask(group), &projected);
             }
             let mut weights = softmax(scores);
             if let Some((p, key)) = dropout {
-                weights = weights * Tensor::from_data(dropout_mask(layout, group, heads, p, key), &device);
+                let mask = dropout_mask(layout, group, heads, p, key);
+                weights = weights * constant::<4>(mask, &projected);
             }
             weights.matmul(part(2)).swap_dims(1, 2).reshape([b * l, width])
         })
         .collect();
     joined(parts, 0)
+}
+
+/// Numbers beside `x`: on its device, and of its type.
+fn constant<const D: usize>(data: TensorData, x: &Tensor<2>) -> Tensor<D> {
+    let values: Tensor<D> = Tensor::from_data(data, &x.device());
+    values.cast(x.dtype())
 }
 
 /// A bias by distance `[H, 2 · reach − 1]` as `[H, L, L]`.
@@ -158,8 +164,8 @@ pub(super) fn dropout(x: Tensor<2>, drop: Dropout<'_>) -> Tensor<2> {
     let [n, width] = x.dims();
     let mut factors = vec![0f32; n * width];
     factors.par_chunks_mut(width).zip(&*mask.places).for_each(|(units, &place)| mask.fill(units, place));
-    let device = x.device();
-    x * Tensor::from_data(TensorData::new(factors, [n, width]), &device)
+    let factors = constant::<2>(TensorData::new(factors, [n, width]), &x);
+    x * factors
 }
 
 pub(super) fn pool(states: Tensor<2>, mode: Mode, layout: &Layout, skipped: Option<&[usize]>) -> Tensor<2> {
@@ -174,14 +180,14 @@ pub(super) fn pool(states: Tensor<2>, mode: Mode, layout: &Layout, skipped: Opti
                 states.clone().slice([group.start..group.start + b * l, 0..width]).reshape([b, l, width]);
             let skipped = |at: usize| skipped.map_or(0, |skipped| skipped[group.rows[at]]);
             if mode == Mode::Max {
-                let mask = Tensor::<3>::from_data(max_mask(group, skipped), &device);
+                let mask = constant::<3>(max_mask(group, skipped), &states);
                 return (tokens + mask).max_dim(1).reshape([b, width]);
             }
             let mut weights = vec![0f32; b * l];
             for (at, row) in weights.chunks_mut(l).enumerate() {
                 mode.weights(group.lengths[at], skipped(at), row);
             }
-            let weights = Tensor::<3>::from_data(TensorData::new(weights, [b, 1, l]), &device);
+            let weights = constant::<3>(TensorData::new(weights, [b, 1, l]), &states);
             weights.matmul(tokens).reshape([b, width])
         })
         .collect();
