@@ -382,6 +382,12 @@ fn a_model_teaches_and_its_embeddings_are_made_once() {
         &["objective.loss=margin_mse"],
         &["objective.loss=listwise_kl", "train.grad_cache.chunk=10"],
         &["objective.loss=cosine_mse"],
+        &["objective.loss=similarity_distillation"],
+        &[
+            "objective.loss={ name = \"similarity_distillation\", match = \"squared\" }",
+            "attention=structural_sparse",
+            "attention.block=2",
+        ],
     ] {
         let whole = folder.path().join("whole");
         let more = [sets, &[&teacher, "train.max_steps=40", "train.checkpoint_every=5"]].concat();
@@ -440,6 +446,11 @@ fn every_loss_of_the_list_trains() {
             "margin_mse" | "listwise_kl" | "multiple_negatives_ranking" | "hardest_negative_hinge" => {
                 on_data(&tables[0], &out, &[&loss, "train.max_steps=2"]).output()
             }
+            // Learns from a model, whatever the classes are.
+            "similarity_distillation" => {
+                let config = run_file(folder.path(), &format!("loss = \"{name}\""), "max_steps = 2");
+                command(&config, &out, &["--set", &format!("teacher.path={}", bert())]).output()
+            }
             // Both views need the same number of rows, so pairs without negatives.
             "vicreg" => {
                 let sets = [&loss, "train.max_steps=2", "data.negatives=[]"];
@@ -486,6 +497,11 @@ fn what_cannot_be_fed_is_refused_by_name() {
         ("loss = \"contrastive\"\nmemory.size = 9", &["objective.memory.size", "memory_size"]),
         ("loss = \"contrastive\"\n[train.grad_cache]\nchunk = 0", &["train.grad_cache.chunk", "at least 1"]),
         ("loss = \"cosent\"", &["cosent", "score", "classes"]),
+        ("loss = \"similarity_distillation\"", &["similarity_distillation", "[teacher]"]),
+        (
+            "loss = \"contrastive\"\n[attention]\nname = \"structural_sparse\"\nblock = 5",
+            &["attention.block = 5", "width of a head"],
+        ),
         ("loss = \"vicreg\"", &["vicreg", "pairs"]),
     ] {
         let config = run_file(folder.path(), objective, "max_steps = 3");
@@ -519,6 +535,7 @@ fn what_cannot_be_fed_is_refused_by_name() {
     refused(&plain, &["objective.loss.teacher_guided=true"], &["data.score", "[teacher]"]);
     refused(&plain, &[&by_teacher], &["[teacher] is given", "multiple_negatives_ranking is not guided"]);
     refused(&scored, &["objective.loss=margin_mse", &by_teacher], &["learns the scores of the table"]);
+    refused(&scored, &["objective.loss=similarity_distillation"], &["every pair of a batch", "[teacher]"]);
     refused(&scored, &["objective.loss=cosent"], &["cosent", "one score for each pair"]);
     refused(&plain, &["objective.memory={}"], &["objective.memory", "pairs of a batch"]);
     let no_negatives = ["objective.loss=margin_mse", &by_teacher, "data.negatives=[]"];

@@ -78,8 +78,9 @@ pub enum Teacher<'a, T> {
     /// Similarities of each anchor to its own candidates alone, `[B, 1 + N]`: to reference `i`, then to its `N` references
     /// `B + i·N …`. Of other references the teacher says nothing.
     Candidates(&'a [T]),
-    /// The teacher's own embeddings `[B, dim]` and `[R, dim]`, compared by cosine tile by tile, so that memory stays
-    /// linear. `r` is empty for a batch against itself.
+    /// The teacher's own embeddings `[B, dim]` and `[R, dim]`, compared row by row, so that memory stays linear: by cosine for
+    /// masks, and as they are, by the inner product, where the similarities themselves are learned. `r` is empty for a batch
+    /// against itself.
     Embeddings {
         /// Of the anchors.
         x: &'a [T],

@@ -156,8 +156,16 @@ pub enum Error {
         /// What it compares instead.
         why: &'static str,
     },
+    /// The loss compares every pair of a batch with a teacher's opinion, and the teacher has one of lists alone.
+    #[error(
+        "{loss} learns every similarity of a batch, and the teacher's scores are of each anchor's own list alone"
+    )]
+    NeedsWholeTeacher {
+        /// Its name.
+        loss: &'static str,
+    },
     /// The loss or its settings ask for a teacher and the context has none.
-    #[error("{loss} is guided by a teacher, but no teacher's scores were given")]
+    #[error("{loss} asks a teacher, but no teacher's scores were given")]
     NeedsTeacher {
         /// Name of the loss.
         loss: &'static str,

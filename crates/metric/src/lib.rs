@@ -50,7 +50,7 @@ pub use context::{Context, Layer, Mixed, Teacher};
 pub use distance::{Cosine, DistanceConfig, Dot, Hamming, Lp, Snr, SquaredEuclidean};
 pub use error::Error;
 pub use grad_cache::{ChunkedBatch, grad_cache, grad_cache_by};
-pub use loss::{LossConfig, Wants};
+pub use loss::{LossConfig, Opinion, Wants};
 pub use matryoshka::Matryoshka;
 pub use maxsim::{TokenSets, maxsim, maxsim_backward};
 pub use memory::{CrossBatchMemory, Memory};
@@ -68,7 +68,7 @@ pub use reducer::{
 };
 pub use regularizer::RegularizerConfig;
 pub use relation::{Own, Screen};
-pub use row::{Elements, MAX_CHANNELS, Mate, Pairs, Row, RowLoss, SPREAD, Slopes, Stat};
+pub use row::{Directions, Elements, MAX_CHANNELS, Mate, Pairs, Row, RowLoss, SPREAD, Slopes, Stat};
 pub use tiling::{Shape, TILE_BYTES, Tiling, memory_bytes};
 pub use triplets::Triplets;
 pub use weights::{PairWeight, pair_weights};

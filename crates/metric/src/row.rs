@@ -4,6 +4,7 @@ use parallax_kernels::{Real, vector};
 
 use crate::distance::DistanceConfig;
 use crate::error::Error;
+use crate::loss::Opinion;
 use crate::mixup::Branches;
 use crate::reducer::{Range, ReducerConfig};
 use crate::relation::Screen;
@@ -101,6 +102,17 @@ pub trait RowLoss: Sync {
         Screen::default()
     }
 
+    /// Whether the loss looks at a teacher's opinion ([`Row::taught`]), and how much of it; by default where its screen does.
+    fn teacher(&self) -> Option<Opinion> {
+        self.screen().teacher.map(|_| Opinion::Candidates)
+    }
+
+    /// For a loss between the two sides of pairs, which other losses are not: whether an [`Objective`](crate::Objective) takes
+    /// it in one direction or in both.
+    fn pairs(&self) -> Option<Directions> {
+        None
+    }
+
     /// The statistic of one row in pass `pass`, from 0. `spread` has one value for each positive, 0 to begin with; what
     /// is written there is added to component [`SPREAD`] of the statistic of that column's row, in row order, where the
     /// columns are rows of the batch.
@@ -133,6 +145,18 @@ pub trait RowLoss: Sync {
 
     /// The elements of one row and their derivatives.
     fn row<T: Real>(&self, row: &Row<'_, T>, slopes: &mut Slopes<'_, T>);
+}
+
+/// The directions of a loss between the two sides of pairs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Directions {
+    /// Anchors look at positives.
+    Forth,
+    /// So do positives at anchors; the loss is `share` times the sum of the two.
+    Both {
+        /// Factor of the sum.
+        share: f64,
+    },
 }
 
 /// Pairs of a batch that reach the loss, after mining.
@@ -168,6 +192,8 @@ pub struct Row<'a, T> {
     pub triplets: Triplets<'a, T>,
     /// Values with every column, whatever its relation to the anchor.
     pub values: &'a [T],
+    /// What a teacher says of every column; empty unless the loss asks for it.
+    pub taught: &'a [T],
     /// The rows of the other items of the anchor's class, in their order; empty unless the loss asks for them.
     pub mates: &'a [Mate<T>],
     /// Whether a larger value is a nearer pair.
@@ -398,6 +424,7 @@ pub(crate) trait AnyLoss<T: Real>: Sync {
     fn classes(&self) -> Option<usize>;
     fn penalty(&self, scalars: &[f64], gradient: &mut [f64]) -> f64;
     fn screen(&self) -> Screen;
+    fn teacher(&self) -> Option<Opinion>;
     fn stat(&self, pass: usize, row: &Row<'_, T>, spread: &mut [f64]) -> Stat;
     fn positives_suffice(&self, pass: usize) -> bool;
     fn sums_suffice(&self, pass: usize) -> bool;
@@ -443,6 +470,9 @@ impl<L: RowLoss, T: Real> AnyLoss<T> for L {
     }
     fn screen(&self) -> Screen {
         RowLoss::screen(self)
+    }
+    fn teacher(&self) -> Option<Opinion> {
+        RowLoss::teacher(self)
     }
     fn stat(&self, pass: usize, row: &Row<'_, T>, spread: &mut [f64]) -> Stat {
         RowLoss::stat(self, pass, row, spread)

@@ -5,7 +5,7 @@ use crate::context::Context;
 use crate::dense::DenseLoss;
 use crate::distance::{DistanceConfig, Form};
 use crate::error::Error;
-use crate::loss::{LossConfig, Visitor};
+use crate::loss::{LossConfig, Opinion, Visitor};
 use crate::parts::Parts;
 use crate::proxy::{ProxyLoss, evaluate_proxy_loss};
 use crate::reducer::{Range, ReducerConfig};
@@ -77,6 +77,9 @@ impl Visitor for Curve<'_> {
     type Out = Result<Vec<PairWeight>, Error>;
 
     fn row<L: RowLoss>(self, loss: &L) -> Self::Out {
+        if loss.teacher() == Some(Opinion::Whole) {
+            return Err(Error::NoRow { loss: L::NAME });
+        }
         let distance = RowLoss::distance(loss);
         let values = |side: &[f64], more: Option<f64>| -> Vec<f64> {
             side.iter().copied().chain(more).map(|s| at_similarity(&distance, s).0).collect()
@@ -172,6 +175,7 @@ fn slopes(
             itself: None,
             triplets: Triplets::All,
             values: &all,
+            taught: &[],
             mates: &[],
             larger_is_nearer: distance.larger_is_nearer(),
             largest: match distance.form() {

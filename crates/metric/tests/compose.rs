@@ -6,7 +6,7 @@ use parallax_metric::loss::{
 };
 use parallax_metric::{
     Batch, ChunkedBatch, ClassWeighted, Context, CrossBatchMemory, DistanceConfig, Error, LossConfig, Memory,
-    MinerConfig, Objective, Own, ReducerConfig, Refs, Teacher, grad_cache, miner, pair_weights,
+    MinerConfig, Objective, Opinion, Own, ReducerConfig, Refs, Teacher, grad_cache, miner, pair_weights,
 };
 use parallax_random::Key;
 
@@ -140,7 +140,7 @@ fn a_teacher_of_candidates_masks_among_them() {
     for symmetric in [false, true] {
         let loss = MultipleNegativesRanking { teacher_guided: true, symmetric, ..Default::default() };
         let objective = Objective::from(LossConfig::MultipleNegativesRanking(loss));
-        assert!(objective.wants().teacher);
+        assert_eq!(objective.wants().teacher, Some(Opinion::Candidates));
         let by = |teacher| {
             let context = Context { teacher: Some(teacher), want_ref_grad: true, ..Context::default() };
             objective.evaluate_with(&batch, &context)

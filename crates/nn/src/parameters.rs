@@ -54,9 +54,17 @@ impl Parameter {
     }
 }
 
-/// Whether `path` lies in the part of the network that `pattern` names: the whole path or a dotted prefix of it.
+/// Whether `path` lies in the part of the network that `pattern` names: the whole path or a dotted prefix of it, where `*`
+/// stands for any one step.
 pub fn matches(pattern: &str, path: &str) -> bool {
-    path.strip_prefix(pattern).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    let mut steps = path.split('.');
+    pattern.split('.').all(|wanted| steps.next().is_some_and(|step| wanted == "*" || wanted == step))
+}
+
+/// Whether the last of these patterns that matches `path` takes it in; one with `!` before it leaves out.
+pub fn selected(patterns: &[String], path: &str) -> bool {
+    let last = patterns.iter().rev().find(|pattern| matches(pattern.trim_start_matches('!'), path));
+    last.is_some_and(|pattern| !pattern.starts_with('!'))
 }
 
 /// Every parameter in the order of the network's definition.
@@ -203,12 +211,20 @@ pub fn prepare<M: Module>(network: M, trainable: impl Fn(&str) -> bool) -> M {
 
 #[cfg(test)]
 mod tests {
-    use super::matches;
+    use super::{matches, selected};
 
     #[test]
     fn patterns_are_dotted_prefixes() {
         assert!(matches("encoder.layers.1", "encoder.layers.1.output.weight"));
         assert!(!matches("encoder.layers.1", "encoder.layers.11.output.weight"));
+        assert!(matches("encoder.layers.*.output", "encoder.layers.11.output.weight"));
+        assert!(!matches("encoder.layers.*.output.weight.x", "encoder.layers.11.output.weight"));
+        let patterns = ["encoder", "!encoder.layers.*.output", "encoder.layers.3"].map(str::to_owned);
+        let cases =
+            [("encoder.embeddings", true), ("encoder.layers.2.output.bias", false), ("head.0", false)];
+        for (path, wanted) in cases.into_iter().chain([("encoder.layers.3.output.bias", true)]) {
+            assert_eq!(selected(&patterns, path), wanted, "{path}");
+        }
         assert!(matches("head", "head.0.linear.bias"));
     }
 }

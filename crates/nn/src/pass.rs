@@ -4,7 +4,7 @@ use crate::Precision;
 
 /// Which side of a search an input stands on. It matters to models whose two sides differ; see
 /// [`StructuralSparse`](crate::head::StructuralSparse).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Role {
     /// What is searched with.
     #[default]

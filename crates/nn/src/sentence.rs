@@ -1,22 +1,20 @@
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+mod load;
+mod run;
+mod tower;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
-use parallax_data::text::Tokenizer;
-use rayon::prelude::*;
 
-use crate::encoder::{Config, Encoder, StaticEmbedding, Transformer, names};
-use crate::folder::weights::Weights;
-use crate::folder::{self, Calibration, Classes, Folder, Similarity};
+pub use self::load::LoadOptions;
+pub use self::tower::{Input, TextTower};
+use crate::encoder::{AttentionScore, Encoder};
+use crate::folder::{Calibration, Classes, Similarity};
 use crate::head::{Normalize, Stage};
-use crate::pooling::{Mode, Pooling};
-use crate::{Error, Pass, Precision, Result, Role, ops, parameters};
-
-/// The longest text that is not cut, in tokens, where the model itself has no limit.
-const UNLIMITED: usize = 1 << 20;
+use crate::pooling::Pooling;
+use crate::{Error, Pass, Precision, Result, ops, parameters};
 
 /// Everything that has parameters: the encoder, if there is one, and the stages after pooling.
 #[derive(Module, Debug)]
@@ -25,166 +23,6 @@ pub struct Network {
     pub encoder: Option<Encoder>,
     /// Pooled (or stored) vectors to embeddings.
     pub head: Vec<Stage>,
-}
-
-/// What turns texts into token ids and token states into one vector.
-#[derive(Clone)]
-pub struct TextTower {
-    /// The tokenizer.
-    pub tokenizer: Tokenizer,
-    /// How token states are pooled.
-    pub pooling: Pooling,
-    /// Longest text in tokens, special tokens included.
-    pub max_tokens: usize,
-    /// Whether texts are lower-cased first.
-    pub lower_case: bool,
-    /// The folder that tokenizer files and unused tensors are copied from.
-    pub source: PathBuf,
-    /// What stands before every tensor name in the checkpoint.
-    pub prefix: String,
-    width: usize,
-    padding: u32,
-    /// Whether the encoder is a token table, which has a vector for a text without tokens.
-    tabular: bool,
-}
-
-impl TextTower {
-    /// The text side of a token table: no special tokens, and no limit unless one is set.
-    fn over_table(tokenizer: Tokenizer, table: &StaticEmbedding, max_tokens: Option<usize>) -> Result<Self> {
-        let [rows, width] = table.dims();
-        let max_tokens = max_tokens.unwrap_or(UNLIMITED).clamp(1, UNLIMITED);
-        let tokenizer = tokenizer.without_special_tokens().with_max_tokens(max_tokens)?;
-        if tokenizer.id_bound() > rows {
-            return Err(Error::Dimension {
-                what: format!(
-                    "{}: tokens of the tokenizer against the token table",
-                    tokenizer.folder().display()
-                ),
-                expected: rows,
-                found: tokenizer.id_bound(),
-            });
-        }
-        Ok(TextTower {
-            pooling: Pooling::new(Mode::Mean),
-            max_tokens,
-            lower_case: false,
-            source: tokenizer.folder().to_owned(),
-            prefix: String::new(),
-            tokenizer,
-            width,
-            padding: 0,
-            tabular: true,
-        })
-    }
-
-    /// Width of the token states.
-    pub fn width(&self) -> usize {
-        self.width
-    }
-
-    /// Tokenises texts, each after the text of a prompt, in parallel on the current pool.
-    ///
-    /// # Errors
-    /// A text that the tokenizer cannot represent.
-    pub fn tokenize<S: AsRef<str> + Sync>(&self, texts: &[S], prompt: &str) -> Result<Vec<Input>> {
-        let full: Vec<String> = texts
-            .iter()
-            .map(|text| {
-                let text = format!("{prompt}{}", text.as_ref());
-                if self.lower_case { text.to_lowercase() } else { text }
-            })
-            .collect();
-        // The prompt alone, less the closing special token.
-        let prompt_tokens =
-            if prompt.is_empty() { 0 } else { self.tokenizer.encode(prompt)?.ids.len().saturating_sub(1) };
-        let encoded = self.tokenizer.encode_batch(&full)?;
-        Ok(encoded
-            .into_iter()
-            .map(|encoding| {
-                let mut ids = encoding.ids;
-                if ids.is_empty() && !self.tabular {
-                    // A tokenizer without special tokens finds nothing in an empty text.
-                    ids.push(self.padding);
-                }
-                Input::Tokens { prompt_tokens: prompt_tokens.min(ids.len()), ids }
-            })
-            .collect())
-    }
-}
-
-/// Tokens that are looked at together for a calibration.
-const CALIBRATED_AT_ONCE: usize = 16_384;
-
-/// Tokens that one thread works on at once: what they become inside a block still fits the second-level cache.
-const PIECE: usize = 1024;
-
-/// Consecutive texts of about equal numbers of tokens, at least one for each thread as long as there are texts.
-fn pieces<'a>(batch: &'a [usize], inputs: &[Input]) -> Vec<&'a [usize]> {
-    let tokens: usize = batch.iter().map(|&i| inputs[i].tokens()).sum();
-    let threads = rayon::current_num_threads();
-    let count = tokens.div_ceil(PIECE).max(threads).min(batch.len()).max(1);
-    let (mut pieces, mut from, mut sum) = (Vec::with_capacity(count), 0, 0);
-    for (at, &i) in batch.iter().enumerate() {
-        sum += inputs[i].tokens();
-        if sum * count >= tokens * (pieces.len() + 1) && pieces.len() + 1 < count {
-            pieces.push(&batch[from..=at]);
-            from = at + 1;
-        }
-    }
-    if from < batch.len() {
-        pieces.push(&batch[from..]);
-    }
-    pieces
-}
-
-/// The transformer of a checkpoint's folder, and what stands before every name there.
-fn read_transformer(config: &Config, at: &Path, device: &Device) -> Result<(Transformer, String)> {
-    let weights = Weights::open(at)?;
-    // Some checkpoints put "bert." or the like before every name.
-    let anchor = "embeddings.word_embeddings.weight";
-    let prefix = weights
-        .names()
-        .iter()
-        .find_map(|name| name.strip_suffix(anchor).map(str::to_owned))
-        .ok_or_else(|| Error::MissingTensor { path: weights.path().into(), tensor: anchor.into() })?;
-    let zeros = Transformer::zeros(config, device);
-    let name = |path: &str| format!("{prefix}{}", names::in_checkpoint(config.family, path));
-    Ok((folder::fill(zeros, &weights, name)?, prefix))
-}
-
-/// How to load a folder where its own files do not say.
-#[derive(Clone, Debug, Default)]
-pub struct LoadOptions {
-    /// The pooling of a bare checkpoint without `modules.json`.
-    pub pooling: Option<Mode>,
-    /// A shorter limit than the folder's, in tokens.
-    pub max_tokens: Option<usize>,
-    /// How the encoder's products are rounded at inference.
-    pub precision: Precision,
-}
-
-/// One input of a batch.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Input {
-    /// A tokenised text.
-    Tokens {
-        /// Token ids, special tokens included; at least one, but for a token table.
-        ids: Vec<u32>,
-        /// How many of the first belong to a prompt.
-        prompt_tokens: usize,
-    },
-    /// A stored vector.
-    Vector(Vec<f32>),
-}
-
-impl Input {
-    /// Its length in tokens (1 for a vector).
-    pub fn tokens(&self) -> usize {
-        match self {
-            Input::Tokens { ids, .. } => ids.len(),
-            Input::Vector(_) => 1,
-        }
-    }
 }
 
 /// A model that turns texts, or stored vectors, into embeddings: what a sentence-transformers folder holds.
@@ -204,119 +42,12 @@ pub struct SentenceEncoder {
 }
 
 impl SentenceEncoder {
-    /// Loads a sentence-transformers folder.
-    ///
-    /// # Errors
-    /// A missing or damaged file, an unknown module, a tensor that is missing or has the wrong shape, each by name.
-    pub fn load(path: &Path, options: &LoadOptions, device: &Device) -> Result<Self> {
-        let folder = Folder::open(path, options.pooling)?;
-        let head = folder.read_head(device)?;
-        let mut encoder = None;
-        let mut text = None;
-        if let Some((config, at)) = &folder.encoder {
-            let max_tokens = options.max_tokens.map_or(folder.max_tokens, |n| n.clamp(2, folder.max_tokens));
-            // Two halves of the time that loading takes.
-            let (read, tokenizer) = rayon::join(
-                || read_transformer(config, at, device),
-                || Tokenizer::from_folder(at, max_tokens),
-            );
-            let (transformer, prefix) = read?;
-            let tokenizer = tokenizer?;
-            encoder = Some(Encoder::Transformer(transformer));
-            let pooling = folder.pooling.clone().unwrap_or_else(|| Pooling::new(Mode::Mean));
-            if tokenizer.vocab_size() > config.vocabulary {
-                return Err(Error::Dimension {
-                    what: format!("{}: tokens of the tokenizer against the token table", at.display()),
-                    expected: config.vocabulary,
-                    found: tokenizer.vocab_size(),
-                });
-            }
-            text = Some(TextTower {
-                tokenizer,
-                pooling,
-                max_tokens,
-                lower_case: folder.lower_case,
-                source: at.clone(),
-                prefix,
-                width: config.width,
-                padding: config.padding,
-                tabular: false,
-            });
-        }
-        if let Some(at) = &folder.table {
-            let (table, tokenizer) =
-                rayon::join(|| StaticEmbedding::read(at, device), || Tokenizer::from_folder(at, UNLIMITED));
-            let table = table?;
-            text = Some(TextTower::over_table(tokenizer?, &table, options.max_tokens)?);
-            encoder = Some(Encoder::Static(table));
-        }
-        let input = match &text {
-            Some(tower) => tower.pooling.output(tower.width),
-            None => head.iter().find_map(Stage::input).ok_or_else(|| {
-                Error::format(&path.join("modules.json"), "there is neither a Transformer nor a Dense module")
-            })?,
-        };
-        let model = SentenceEncoder {
-            network: Network { encoder, head },
-            text,
-            input,
-            prompts: folder.prompts,
-            default_prompt: folder.default_prompt,
-            similarity: folder.similarity,
-            precision: Precision::F32,
-            calibration: Calibration::read(path)?.map(Arc::new),
-            classes: None,
-        };
-        model.check_widths()?;
-        let classes = Classes::read(path, model.dim())?.map(Arc::new);
-        let model = SentenceEncoder { classes, ..model };
-        model.with_precision(options.precision)
-    }
-
-    /// A static model: a token table behind a tokenizer, then the stages of a head.
-    ///
-    /// # Errors
-    /// A tokenizer with tokens beyond the table, or a head of another width.
-    pub fn over_table(tokenizer: Tokenizer, table: StaticEmbedding, head: Vec<Stage>) -> Result<Self> {
-        let text = TextTower::over_table(tokenizer, &table, None)?;
-        let model = SentenceEncoder {
-            input: text.width,
-            network: Network { encoder: Some(Encoder::Static(table)), head },
-            text: Some(text),
-            prompts: BTreeMap::new(),
-            default_prompt: None,
-            similarity: Similarity::Cosine,
-            precision: Precision::F32,
-            calibration: None,
-            classes: None,
-        };
-        model.check_widths()?;
-        Ok(model)
-    }
-
     /// The model without the [`Normalize`] that it ends in, if it does: embeddings with their lengths.
     pub fn without_normalize(mut self) -> Self {
         if self.normalized() {
             self.network.head.pop();
         }
         self
-    }
-
-    /// A model over stored vectors of dimension `input`: no encoder, only a head.
-    pub fn over_vectors(input: usize, head: Vec<Stage>) -> Result<Self> {
-        let model = SentenceEncoder {
-            network: Network { encoder: None, head },
-            text: None,
-            input,
-            prompts: BTreeMap::new(),
-            default_prompt: None,
-            similarity: Similarity::Cosine,
-            precision: Precision::F32,
-            calibration: None,
-            classes: None,
-        };
-        model.check_widths()?;
-        Ok(model)
     }
 
     /// Puts stages at the end. A [`Normalize`] that already stands there stays before them.
@@ -373,21 +104,6 @@ impl SentenceEncoder {
             calibration.apply(encoder)?;
         }
         Ok(self)
-    }
-
-    /// Notes how large the inputs of the encoder's linear layers are on some texts, for [`Precision::Int8`]; written by
-    /// [`folder::save`]. `progress` is told how many texts are done.
-    ///
-    /// # Errors
-    /// A model without a transformer, or inputs that it does not read.
-    pub fn calibrate(&mut self, inputs: &[Input], progress: impl FnMut(usize)) -> Result<()> {
-        let pass = Pass::inference().observing();
-        self.run(inputs, CALIBRATED_AT_ONCE, &pass, progress)?;
-        let Some(Encoder::Transformer(encoder)) = &mut self.network.encoder else {
-            return Err(Error::Setting("only a transformer has products to calibrate".into()));
-        };
-        self.calibration = Some(Arc::new(Calibration::of(encoder)));
-        Ok(())
     }
 
     /// What [`calibrate`](Self::calibrate) noted, or the folder says.
@@ -454,11 +170,30 @@ impl SentenceEncoder {
         self.network = f(std::mem::replace(&mut self.network, empty));
     }
 
-    /// The same parameters without gradient tracking, for inference.
+    /// The same parameters without gradient tracking, for inference. A learned score of the attention becomes a part of the
+    /// query projections.
     pub fn frozen(&self) -> Self {
         let mut model = self.clone();
         model.network = model.network.valid();
+        if let Some(Encoder::Transformer(encoder)) = model.network.encoder {
+            model.network.encoder = Some(Encoder::Transformer(encoder.merged()));
+        }
         model
+    }
+
+    /// The same model with another score in the encoder's attention, to be trained.
+    ///
+    /// # Errors
+    /// A model without a transformer, or a score that does not fit it.
+    pub fn with_attention(mut self, score: &AttentionScore) -> Result<Self> {
+        let device = self.device();
+        match self.network.encoder {
+            Some(Encoder::Transformer(encoder)) => {
+                self.network.encoder = Some(Encoder::Transformer(score.put(encoder, &device)?));
+                Ok(self)
+            }
+            _ => Err(Error::Setting("[attention] changes a transformer, and the model has none".into())),
+        }
     }
 
     /// Prompts by name.
@@ -574,74 +309,6 @@ impl SentenceEncoder {
     /// Where the parameters are.
     pub fn device(&self) -> Device {
         self.network.devices().into_iter().next().unwrap_or_else(crate::cpu)
-    }
-
-    /// Embeddings of tokenised texts or stored vectors as queries, row-major `[n, dim]`, in batches of similar length that hold
-    /// about `token_budget` tokens; `progress` is told how many are done.
-    ///
-    /// Runs on the current rayon pool. On the CPU a text's vector is the same to the last bit whatever stands beside it in
-    /// a batch, and for any number of threads.
-    pub fn embed(
-        &self,
-        inputs: &[Input],
-        token_budget: usize,
-        progress: impl FnMut(usize),
-    ) -> Result<Vec<f32>> {
-        self.embed_as(Role::Query, inputs, token_budget, progress)
-    }
-
-    /// [`embed`](Self::embed) for one side of a search; the same for models that are not
-    /// [`two_sided`](Self::two_sided).
-    ///
-    /// # Errors
-    /// As [`forward`](Self::forward).
-    pub fn embed_as(
-        &self,
-        role: Role,
-        inputs: &[Input],
-        token_budget: usize,
-        progress: impl FnMut(usize),
-    ) -> Result<Vec<f32>> {
-        let pass = Pass::inference().with_precision(self.precision).on_side(role);
-        self.run(inputs, token_budget, &pass, progress)
-    }
-
-    fn run(
-        &self,
-        inputs: &[Input],
-        token_budget: usize,
-        pass: &Pass,
-        mut progress: impl FnMut(usize),
-    ) -> Result<Vec<f32>> {
-        let dim = self.dim();
-        let mut order: Vec<usize> = (0..inputs.len()).collect();
-        order.sort_by_key(|&i| (std::cmp::Reverse(inputs[i].tokens()), i));
-        let mut out = vec![0f32; inputs.len() * dim];
-        let parallel = ops::fused_on(&self.device());
-        let (mut from, mut done) = (0, 0);
-        while from < order.len() {
-            let longest = inputs[order[from]].tokens().max(1);
-            let to = (from + (token_budget / longest).max(1)).min(order.len());
-            let batch = &order[from..to];
-            let pieces = if parallel { pieces(batch, inputs) } else { vec![batch] };
-            let vectors = |piece: &&[usize]| -> Result<Vec<f32>> {
-                let batch: Vec<&Input> = piece.iter().map(|&i| &inputs[i]).collect();
-                let data = self.forward(&batch, pass)?.into_data();
-                data.try_into_vec().map_err(|e| Error::Setting(format!("{e:?}")))
-            };
-            let vectors: Vec<Vec<f32>> = if pieces.len() == 1 {
-                vec![vectors(&pieces[0])?]
-            } else {
-                pieces.par_iter().with_max_len(1).map(vectors).collect::<Result<_>>()?
-            };
-            for (&i, row) in batch.iter().zip(vectors.iter().flat_map(|values| values.chunks_exact(dim))) {
-                out[i * dim..(i + 1) * dim].copy_from_slice(row);
-            }
-            done += to - from;
-            progress(done);
-            from = to;
-        }
-        Ok(out)
     }
 
     /// Every parameter in the order of the network's definition.

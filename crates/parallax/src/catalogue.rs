@@ -46,7 +46,7 @@ pub struct Parameter {
 }
 
 /// Where each family stands in a run file.
-const FAMILIES: [(&str, &str); 15] = [
+const FAMILIES: [(&str, &str); 16] = [
     ("losses", "objective.loss"),
     ("miners", "objective.miner"),
     ("distances", "objective.distance"),
@@ -54,6 +54,7 @@ const FAMILIES: [(&str, &str); 15] = [
     ("regularizers", "objective.regularizer"),
     ("mixups", "objective.mixup"),
     ("heads", "head"),
+    ("attentions", "attention"),
     ("adapters", "adapter.adapters"),
     ("samplers", "train.sampler"),
     ("optimizers", "train.optimizer"),

@@ -35,6 +35,7 @@ use parallax_eval::Measure;
 use parallax_linear::SelectionConfig;
 use parallax_metric::Objective;
 use parallax_nn::Precision;
+use parallax_nn::encoder::AttentionScore;
 use parallax_nn::head::Head;
 use parallax_nn::pooling::Mode;
 use parallax_train::Training;
@@ -62,9 +63,13 @@ pub struct RunConfig {
     pub model: Option<Start>,
     /// A head put after the model, or over the stored vectors.
     pub head: Option<Head>,
+    /// What scores a query and a key in the encoder's attention, instead of their inner product.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attention: Option<AttentionScore>,
     /// A model whose similarities guide the loss: they mask false negatives (`multiple_negatives_ranking` with
-    /// `teacher_guided`), or are what losses on scores learn where the table has none (`margin_mse`, `listwise_kl`, ...). It
-    /// embeds the training texts once, before the first step.
+    /// `teacher_guided`), are what losses on scores learn where the table has none (`margin_mse`, `listwise_kl`, ...), or what
+    /// all similarities of a batch should be (`similarity_distillation`). It embeds the training texts once, before the first
+    /// step.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub teacher: Option<Start>,
     /// A map fitted in closed form instead of training: the model stays as it is, and the best map after it, or none, is

@@ -133,6 +133,10 @@ fn execute(
             "take out [adapter] to train on the scores",
         ));
     }
+    if config.adapter.is_some() && config.attention.is_some() {
+        let what = "a closed-form map leaves the encoder as it is, its attention too";
+        return Err(Error::setting_with(what, "take out [adapter] or [attention]"));
+    }
     if config.adapter.is_some() && config.teacher.is_some() {
         let what = "a closed-form map has no loss, and so no teacher";
         return Err(Error::setting_with(what, "take out [adapter] or [teacher]"));

@@ -287,7 +287,7 @@ pub(crate) fn check(
             return Err(Error::NoMetricLayer { what: "objective.regularizer energy_confusion".into() });
         };
         let layer = format!("head.{stage}.linear.weight");
-        let frozen = freeze.iter().any(|pattern| parameters::matches(pattern, &layer));
+        let frozen = parameters::selected(freeze, &layer);
         if frozen && confusion.weight > 0.0 && confusion.trains == Confused::MetricLayer {
             return Err(Error::Setting(format!(
                 "objective.regularizer energy_confusion trains \"{layer}\" alone, and train.freeze leaves that out"

@@ -39,7 +39,9 @@ pub struct Training {
     /// Gradients are scaled so that their norm over all parameters of the model is at most this (proxies and a loss's own
     /// numbers are left out). Off where it is not given.
     pub clip_norm: Option<f64>,
-    /// Parts of the network that are not trained: dotted prefixes of parameter paths, such as `encoder.embeddings`.
+    /// Parts of the network that are not trained: dotted prefixes of parameter paths, such as `encoder.embeddings`, in which
+    /// `*` stands for any one step. A `!` before a later one leaves out again what it names, so that
+    /// `["encoder", "!encoder.layers.*.attention.score"]` trains the scores alone.
     pub freeze: Vec<String>,
     /// Parts of the network with a rate or decay of their own; the first that matches a parameter counts.
     pub groups: Vec<Group>,

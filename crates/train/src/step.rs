@@ -167,11 +167,11 @@ impl Way<'_> {
 
         let scalars: Vec<f64> = learned.scalars.iter().map(|&value| f64::from(value)).collect();
         let targets = wants.targets.and_then(|targets| batch.targets(targets));
-        let candidates: Vec<f32> = match (wants.teacher, batch.taught, batch.scores) {
+        let candidates: Vec<f32> = match (wants.teacher.is_some(), batch.taught, batch.scores) {
             (true, None, Some(scores)) => scores.values.iter().map(|&score| score as f32).collect(),
             _ => Vec::new(),
         };
-        let teacher = match (wants.teacher, batch.taught) {
+        let teacher = match (wants.teacher.is_some(), batch.taught) {
             (false, _) => None,
             (true, Some(Taught { x, r, dim })) => Some(Teacher::Embeddings { x, r, dim: *dim }),
             (true, None) => batch.scores.map(|_| Teacher::Candidates(&candidates)),

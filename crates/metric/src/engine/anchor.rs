@@ -61,10 +61,12 @@ impl<T: Real> Problem<'_, T> {
             negatives.retain(|s| s < above);
             masked.score = (before - negatives.len()) as u64;
         }
-        if let (Some(margin), Some(teacher)) = (self.screen.teacher, self.teacher) {
-            let scores = &mut scratch.scores;
-            scores.resize(s.len(), T::ZERO);
-            teacher.row(i, scores);
+        if let Some(teacher) = self.teacher {
+            scratch.scores.resize(s.len(), T::ZERO);
+            teacher.row(i, &mut scratch.scores);
+        }
+        if let Some(margin) = self.screen.teacher.filter(|_| self.teacher.is_some()) {
+            let scores = &scratch.scores;
             let best = positives.columns().iter().map(|&c| scores[c as usize]);
             let best = best.fold(T::NEG_INFINITY, |best, score| best.max(score));
             if best > T::NEG_INFINITY {
@@ -139,6 +141,7 @@ impl<T: Real> Problem<'_, T> {
             itself: self.relation.itself(i).map(|column| (column as u32, self.with_itself(i))),
             triplets: scratch.chosen.view(),
             values,
+            taught: &scratch.scores,
             mates,
             larger_is_nearer: self.distance.larger_is_nearer(),
             scalars: run.scalars,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::distance::{DistanceConfig, Dot};
 use crate::error::{Error, require};
 use crate::reducer::ReducerConfig;
-use crate::row::{Row, RowLoss, Slopes};
+use crate::row::{Directions, Row, RowLoss, Slopes};
 
 /// `max(0, margin + max_{j ≠ i} s(aᵢ, pⱼ) − s(aᵢ, pᵢ))`, one element a pair (aᵢ, pᵢ), and with `symmetric` the same with
 /// positives as anchors, `max(0, margin + max_{j ≠ i} s(aⱼ, pᵢ) − s(aᵢ, pᵢ))`, added.
@@ -52,6 +52,10 @@ impl RowLoss for HardestNegativeHinge {
     fn check(&self) -> Result<(), Error> {
         let valid = self.margin >= 0.0 && self.margin.is_finite();
         require(valid, Self::NAME, "margin", self.margin, "a finite number of at least 0")
+    }
+
+    fn pairs(&self) -> Option<Directions> {
+        Some(if self.symmetric { Directions::Both { share: 1.0 } } else { Directions::Forth })
     }
 
     fn row<T: Real>(&self, row: &Row<'_, T>, slopes: &mut Slopes<'_, T>) {

@@ -18,6 +18,7 @@ mod nca;
 mod ntxent;
 mod pnp;
 mod ranked_list;
+mod similarity_distillation;
 mod smooth_ap;
 mod snr_contrastive;
 pub(crate) mod softmax;
@@ -45,6 +46,7 @@ pub use nca::Nca;
 pub use ntxent::Ntxent;
 pub use pnp::{Pnp, PnpVariant};
 pub use ranked_list::RankedList;
+pub use similarity_distillation::{Match, SimilarityDistillation};
 pub use smooth_ap::SmoothAp;
 pub use snr_contrastive::SnrContrastive;
 pub use supcon::Supcon;
@@ -61,7 +63,7 @@ use crate::proxy::{
     ProxyNcaPlusPlus, SoftTriple, Sphereface, SubCenterArcface,
 };
 use crate::reducer::ReducerConfig;
-use crate::row::RowLoss;
+use crate::row::{Directions, RowLoss};
 use crate::scored::{Angle, Cosent, CosineMse, ListwiseKl, MarginMse, ScoredLoss, Targets};
 
 /// Does something with a loss of [`LossConfig`] according to its kind: one method a kind of loss.
@@ -148,6 +150,8 @@ losses! {
     /// Asks each positive to be nearer than the hardest other positive of the batch by a margin, both ways (Faghri et al.,
     /// VSE++, BMVC 2018).
     row HardestNegativeHinge,
+    /// The similarities of a batch should be those that a teacher sees (Hinton et al., 2015; Tung and Mori, ICCV 2019).
+    row SimilarityDistillation,
     /// Log-sum-exp of each proxy over the embeddings of the batch, its class and the others (Kim et al., CVPR 2020).
     proxy ProxyAnchor,
     /// Softmax over negative squared distances to the proxies (Movshovitz-Attias et al., ICCV 2017).
@@ -203,6 +207,15 @@ losses! {
     scored ListwiseKl,
 }
 
+/// How much of a teacher's opinion of a batch a loss needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opinion {
+    /// On the pairs that it is given on, which may be those of each anchor and its own candidates alone.
+    Candidates,
+    /// On every pair of the batch.
+    Whole,
+}
+
 /// What has to be handed in for a loss beside labelled embeddings.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Wants {
@@ -218,8 +231,8 @@ pub struct Wants {
     /// Logits of classes instead of embeddings: one output for each class, or one for two classes, the second of which is
     /// the positive one.
     pub logits: bool,
-    /// A teacher's opinion of the batch: [`Context::teacher`](crate::Context).
-    pub teacher: bool,
+    /// A teacher's opinion of the batch, and how much of it: [`Context::teacher`](crate::Context).
+    pub teacher: Option<Opinion>,
     /// How many numbers the loss keeps from batch to batch, zeros to begin with: [`Context::state`](crate::Context) takes
     /// them and [`Evaluated::state`](crate::Evaluated) returns them.
     pub state: usize,
@@ -238,6 +251,7 @@ impl Wants {
             Wants { pairs: true, .. } => "its references are the other ends of the pairs of a batch",
             Wants { logits: true, .. } => "it compares logits with classes",
             Wants { itself: true, .. } => "it compares the batch with itself alone",
+            Wants { teacher: Some(_), .. } => "a teacher sees the rows of a batch alone",
             _ => return Ok(()),
         };
         Err(Error::NoMemory { loss: loss.to_owned(), why })
@@ -356,7 +370,12 @@ impl LossConfig {
         impl Visitor for Asked {
             type Out = Wants;
             fn row<L: RowLoss>(self, loss: &L) -> Wants {
-                Wants { itself: loss.mates(), ..Wants::default() }
+                Wants {
+                    itself: loss.mates(),
+                    pairs: loss.pairs().is_some(),
+                    teacher: loss.teacher(),
+                    ..Wants::default()
+                }
             }
             fn proxy<L: ProxyLoss>(self, loss: &L) -> Wants {
                 Wants { proxies: Some(loss.per_class()), itself: true, ..Wants::default() }
@@ -374,13 +393,27 @@ impl LossConfig {
                 Wants { targets: Some(L::TARGETS), pairs: true, ..Wants::default() }
             }
         }
-        let wants = self.visit(Asked);
-        match self {
-            Self::MultipleNegativesRanking(loss) => {
-                Wants { pairs: true, teacher: loss.teacher_guided, ..wants }
+        self.visit(Asked)
+    }
+
+    /// What a loss between the two sides of pairs does with the second of its directions.
+    pub(crate) fn pairs(&self) -> Option<Directions> {
+        struct Paired;
+        impl Visitor for Paired {
+            type Out = Option<Directions>;
+            fn row<L: RowLoss>(self, loss: &L) -> Option<Directions> {
+                loss.pairs()
             }
-            Self::HardestNegativeHinge(_) => Wants { pairs: true, ..wants },
-            _ => wants,
+            fn proxy<L: ProxyLoss>(self, _loss: &L) -> Option<Directions> {
+                None
+            }
+            fn dense<L: DenseLoss>(self, _loss: &L) -> Option<Directions> {
+                None
+            }
+            fn scored<L: ScoredLoss>(self, _loss: &L) -> Option<Directions> {
+                None
+            }
         }
+        self.visit(Paired)
     }
 }

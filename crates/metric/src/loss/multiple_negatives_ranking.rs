@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::softmax::{log_sum_exp, softplus};
 use crate::error::{Error, require};
 use crate::relation::Screen;
-use crate::row::{Row, RowLoss, Slopes};
+use crate::row::{Directions, Row, RowLoss, Slopes};
 
 /// Cross-entropy of `scale · (s(a, p) − margin)` against `scale · s(a, ·)` over the negatives, one element a pair (a, p).
 ///
@@ -74,6 +74,10 @@ impl RowLoss for MultipleNegativesRanking {
             above: (self.mask_above <= 1.0).then_some(self.mask_above),
             teacher: self.teacher_guided.then_some(self.teacher_margin),
         }
+    }
+
+    fn pairs(&self) -> Option<Directions> {
+        Some(if self.symmetric { Directions::Both { share: 0.5 } } else { Directions::Forth })
     }
 
     fn row<T: Real>(&self, row: &Row<'_, T>, slopes: &mut Slopes<'_, T>) {

@@ -11,6 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use self::kinds::{Bytes, CheckParts, OneWay};
+use crate::Directions;
 use crate::batch::{Batch, Frames, Refs};
 use crate::context::Context;
 use crate::distance::DistanceConfig;
@@ -271,21 +272,14 @@ impl Objective {
         batch: &Batch<'_, T>,
         context: &Context<'_, T>,
     ) -> Result<Evaluated<T>, Error> {
-        // Losses on pairs, and the share of each of their two directions.
-        let both = match &self.loss {
-            LossConfig::MultipleNegativesRanking(loss) => Some(loss.symmetric.then_some(0.5)),
-            LossConfig::HardestNegativeHinge(loss) => Some(loss.symmetric.then_some(1.0)),
-            _ => None,
-        };
-        if let Some(share) = both {
-            if !batch.refs.is_some_and(|refs| refs.own.paired()) {
-                return Err(Error::NeedsPairs { loss: self.loss.name() });
-            }
-            if let Some(share) = share {
-                return self.evaluate_both_ways(batch, context, share);
-            }
+        let directions = self.loss.pairs();
+        if directions.is_some() && !batch.refs.is_some_and(|refs| refs.own.paired()) {
+            return Err(Error::NeedsPairs { loss: self.loss.name() });
         }
-        T::evaluate_loss(self, batch, context, false)
+        match directions {
+            Some(Directions::Both { share }) => self.evaluate_both_ways(batch, context, share),
+            Some(Directions::Forth) | None => T::evaluate_loss(self, batch, context, false),
+        }
     }
 
     pub(crate) fn evaluate_one_way<T: Real>(

@@ -10,6 +10,7 @@ use crate::context::{Context, Scores, Teacher, unit_rows};
 use crate::distance::DistanceConfig;
 use crate::engine::Outcome;
 use crate::error::Error;
+use crate::loss::Opinion;
 use crate::miner::MinerConfig;
 use crate::parts::Parts;
 use crate::reducer::ReducerConfig;
@@ -85,8 +86,10 @@ pub(crate) fn evaluate_row<T: Real>(
         screen.above = None;
     }
     let columns = batch.refs.map_or(batch.labels.len(), |refs| refs.labels.len());
-    let teacher = match screen.teacher {
-        Some(_) => Some(scores(loss.name(), context.teacher, batch.labels.len(), columns, turned)?),
+    let teacher = match loss.teacher() {
+        Some(opinion) => {
+            Some(scores(loss.name(), opinion, context.teacher, batch.labels.len(), columns, turned)?)
+        }
         None => None,
     };
     let frames = Frames::new(batch, distance)?;
@@ -139,6 +142,7 @@ pub(crate) fn check_classes(
 /// Checks a teacher against a batch of `b` anchors and `r` references.
 fn scores<'a, T: Real>(
     loss: &'static str,
+    opinion: Opinion,
     teacher: Option<Teacher<'a, T>>,
     b: usize,
     r: usize,
@@ -159,6 +163,7 @@ fn scores<'a, T: Real>(
             }
             Ok(Scores::Matrix { values, columns, turned })
         }
+        Teacher::Candidates(_) if opinion == Opinion::Whole => Err(Error::NeedsWholeTeacher { loss }),
         Teacher::Candidates(values) => {
             // Turned, what stands there is still one list for each pair.
             let each = if turned { values.len() / b.max(1) } else { 1 + r.saturating_sub(b) / b.max(1) };
@@ -182,7 +187,12 @@ fn scores<'a, T: Real>(
             if !references.is_empty() || b != r {
                 check_values("teacher embeddings of references", references, r, dim)?;
             }
-            Ok(Scores::Rows { x: unit_rows(x, dim), r: unit_rows(references, dim), dim })
+            // Masks compare cosines; what is to be learned is what the teacher says.
+            let rows = |values: &[T]| match opinion {
+                Opinion::Candidates => unit_rows(values, dim),
+                Opinion::Whole => values.to_vec(),
+            };
+            Ok(Scores::Rows { x: rows(x), r: rows(references), dim })
         }
     }
 }

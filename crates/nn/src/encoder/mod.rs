@@ -7,11 +7,13 @@
 mod config;
 pub mod names;
 mod relative_position;
+mod score;
 mod static_embedding;
 mod transformer;
 
 pub use config::{Config, Family};
 pub use relative_position::RelativePositionBias;
+pub use score::{AttentionScore, StructuralSparse as StructuralSparseScore};
 pub use static_embedding::{StaticEmbedding, round_to_int8};
 pub use transformer::{Attention, Block, Embeddings, Transformer};
 

@@ -2,6 +2,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
 use super::{Config, Family, RelativePositionBias};
+use crate::head::StructuralSparse;
 use crate::layer::{Activation, Embedding, LayerNorm, Linear};
 use crate::{Layout, Pass, ops};
 
@@ -29,6 +30,8 @@ pub struct Attention {
     pub value: Linear,
     /// `[D, D]`.
     pub output: Linear,
+    /// What scores queries and keys, where it is learned: `qᵀ W k`.
+    pub score: Option<StructuralSparse>,
 }
 
 /// One post-norm block: `h = norm(x + attention(x))`, `y = norm(h + W₂ · act(W₁ · h))`.
@@ -80,6 +83,7 @@ impl Transformer {
                         key: square(),
                         value: square(),
                         output: square(),
+                        score: None,
                     },
                     attention_norm: norm(),
                     intermediate: Linear::zeros(d, config.intermediate, true, device),
@@ -106,7 +110,8 @@ impl Transformer {
         for (index, block) in self.layers.iter().enumerate() {
             let attention = &block.attention;
             let projections = [&attention.query, &attention.key, &attention.value];
-            let projected = Linear::passes(projections, x.clone(), Activation::Identity, pass);
+            let affines = vec![attention.scored_query(), attention.key.affine(), attention.value.affine()];
+            let projected = Linear::passes_as(projections, affines, x.clone(), Activation::Identity, pass);
             let weights = pass.site("attention", index).map(|key| (config.attention_dropout, key));
             let weights = weights.filter(|(p, _)| *p > 0.0);
             let mixed = ops::attention(projected, config.heads, layout, bias.clone(), weights);

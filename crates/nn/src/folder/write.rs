@@ -133,7 +133,7 @@ fn write_encoder(model: &SentenceEncoder, to: &Path) -> Result<()> {
     let source = Weights::open(&tower.source)?;
     let family = encoder.config().family;
     let mut tensors = Vec::new();
-    parameters::read(encoder, |path, shape, values| {
+    parameters::read(&encoder.clone().merged(), |path, shape, values| {
         let name = format!("{}{}", tower.prefix, names::in_checkpoint(family, path));
         tensors.push(Tensor::f32(name, shape, values));
     });

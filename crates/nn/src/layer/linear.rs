@@ -62,12 +62,14 @@ impl Linear {
 
     /// `act(W x + b)` in the precision of the pass.
     pub fn pass(&self, x: Tensor<2>, activation: Activation, pass: &Pass) -> Tensor<2> {
-        Linear::passes([self], x, activation, pass)
+        Linear::passes_as([self], vec![self.affine()], x, activation, pass)
     }
 
-    /// `act(W x + b)` of several layers side by side, in one product; packed weights are kept beside the first.
-    pub fn passes<const L: usize>(
+    /// `act(W x + b)` of several layers side by side, in one product, with these weights in the place of their own; packed
+    /// weights are kept beside the first.
+    pub(crate) fn passes_as<const L: usize>(
         layers: [&Linear; L],
+        affines: Vec<Affine>,
         x: Tensor<2>,
         activation: Activation,
         pass: &Pass,
@@ -83,10 +85,11 @@ impl Linear {
             smooth: first.channels.smooth.clone(),
             packs: Some(&first.packs),
         };
-        ops::linear(x, layers.iter().map(|layer| layer.affine()).collect(), finish)
+        ops::linear(x, affines, finish)
     }
 
-    fn affine(&self) -> Affine {
+    /// W and b.
+    pub(crate) fn affine(&self) -> Affine {
         (self.weight.val(), self.bias.as_ref().map(Param::val))
     }
 

@@ -207,7 +207,8 @@ mod tests {
             .collect();
         let whole = ["manifold", "n_pairs", "angular", "histogram", "vicreg", "dynamic_soft_margin"];
         let logits = ["anyloss", "binary_cross_entropy", "cross_entropy"];
-        let scored = ["cosent", "angle", "cosine_mse", "margin_mse", "listwise_kl"];
+        let scored =
+            ["cosent", "angle", "cosine_mse", "margin_mse", "listwise_kl", "similarity_distillation"];
         let known = [&whole[..], &logits, &scored].concat();
         assert!(without.iter().all(|name| known.contains(name)), "{without:?}");
     }

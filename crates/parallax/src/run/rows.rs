@@ -41,7 +41,7 @@ impl<'a> TrainRows<'a> {
         let mut negatives = None;
         let lists = wants.targets == Some(Targets::Lists);
         // Scores that the loss does not look at may be whatever they are.
-        let scored = data.has_candidate_scores() && (lists || wants.teacher && teacher.is_none());
+        let scored = data.has_candidate_scores() && (lists || wants.teacher.is_some() && teacher.is_none());
         if lists || scored {
             let each = data.negatives_each(rows)?;
             negatives = Some(each);

@@ -74,14 +74,19 @@ pub(super) fn load(
             (SentenceEncoder::load(&path, &load, &device)?, config.head.as_ref())
         }
     };
+    // The model as it is stays without a new score of its attention, which computes the same until it is trained.
+    let scored = |model: &SentenceEncoder| match &config.attention {
+        Some(score) => model.clone().with_attention(score),
+        None => Ok(model.clone()),
+    };
     if let Some(classes) = classes {
         // A classifier of the same classes goes on with what it has learned.
         if config.head.is_none() && base.classes() == Some(classes) {
-            return Ok((base.clone(), base));
+            return Ok((base.clone(), scored(&base)?));
         }
         let head = classes::head(config.head.as_ref(), classes, loss)?;
         let stages = head.build(base.dim(), key, &device)?;
-        let trained = base.clone().with_head(stages)?.with_classes(classes.clone())?;
+        let trained = scored(&base)?.with_head(stages)?.with_classes(classes.clone())?;
         return Ok((base, trained));
     }
     if base.two_sided() && (head.is_some() || config.adapter.is_some()) {
@@ -91,8 +96,8 @@ pub(super) fn load(
         ));
     }
     let trained = match head {
-        Some(head) => base.clone().with_head(head.build(base.dim(), key, &device)?)?,
-        None => base.clone(),
+        Some(head) => scored(&base)?.with_head(head.build(base.dim(), key, &device)?)?,
+        None => scored(&base)?,
     };
     if trained.two_sided() && data.columns().1.is_none() {
         return Err(Error::setting_with(

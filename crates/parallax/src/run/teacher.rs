@@ -10,7 +10,7 @@ use std::time::Instant;
 use parallax_data::sampler::text_hash;
 use parallax_data::{NpyWriter, Vectors};
 use parallax_eval::Similarity;
-use parallax_nn::{LoadOptions, SentenceEncoder, cpu};
+use parallax_nn::{LoadOptions, Role, SentenceEncoder, cpu};
 use parallax_train::Taught;
 use sha2::{Digest, Sha256};
 
@@ -44,8 +44,8 @@ pub(super) struct Teacher<'a> {
 /// The embeddings of all training texts.
 struct Stored {
     vectors: Vectors,
-    /// The row of each text, by its hash.
-    rows: HashMap<u64, u32>,
+    /// The row of each text, by its side and its hash.
+    rows: HashMap<(Role, u64), u32>,
 }
 
 impl<'a> Teacher<'a> {
@@ -119,18 +119,21 @@ impl<'a> Teacher<'a> {
             if stop.load(Ordering::Relaxed) {
                 return Err(Error::Interrupted);
             }
-            let mut new = Vec::new();
-            let [anchors, positives, negatives] = self.texts(chunk)?;
-            for text in anchors.into_iter().chain(positives).chain(negatives) {
-                let next = places.len() as u32;
-                places.entry(text_hash(&text)).or_insert_with(|| {
-                    new.push(text);
-                    next
-                });
+            for (side, texts) in self.texts(chunk)? {
+                let mut new = Vec::new();
+                for text in texts {
+                    let next = places.len() as u32;
+                    places.entry((side, text_hash(&text))).or_insert_with(|| {
+                        new.push(text);
+                        next
+                    });
+                }
+                if let Some(file) = &mut file {
+                    file.push_rows(&self.embed(side, &new)?)?;
+                }
             }
             done += chunk.len();
-            if let Some(file) = &mut file {
-                file.push_rows(&self.embed(&new)?)?;
+            if file.is_some() {
                 let left = begun.elapsed().as_secs_f64() / done as f64 * (rows.len() - done) as f64;
                 let what = "rows embedded by the teacher".to_owned();
                 on_event(&Event::Progress { what, done: done as u64, total: rows.len() as u64, left });
@@ -155,36 +158,35 @@ impl<'a> Teacher<'a> {
 
     /// A batch as the teacher embeds it.
     pub(super) fn taught(&self, rows: &[u32]) -> Result<Taught> {
-        let [anchors, mut others, negatives] = self.texts(rows)?;
-        others.extend(negatives);
+        let [anchors, others] = self.texts(rows)?;
         Ok(Taught { x: self.vectors(&anchors)?, r: self.vectors(&others)?, dim: self.encoder.dim() })
     }
 
-    /// Anchors, positives, and negatives row by row.
-    fn texts(&self, rows: &[u32]) -> Result<[Vec<String>; 3]> {
+    /// Anchors as queries; positives, and then negatives row by row, as documents. A model with one side embeds all alike.
+    fn texts(&self, rows: &[u32]) -> Result<[(Role, Vec<String>); 2]> {
         let (own, other) = self.data.columns();
         let anchors = self.data.texts(own, rows)?;
-        let positives = other.map_or_else(|| Ok(Vec::new()), |column| self.data.texts(column, rows))?;
-        let mut negatives = Vec::new();
+        let mut others = other.map_or_else(|| Ok(Vec::new()), |column| self.data.texts(column, rows))?;
         for &row in rows {
-            negatives.extend(self.data.negatives(row)?);
+            others.extend(self.data.negatives(row)?);
         }
-        Ok([anchors, positives, negatives])
+        let side = if self.encoder.two_sided() { Role::Document } else { Role::Query };
+        Ok([(Role::Query, anchors), (side, others)])
     }
 
     /// Embeddings of texts: those that are stored, or else computed.
-    fn vectors(&self, texts: &[String]) -> Result<Vec<f32>> {
-        let Some(Stored { vectors, rows }) = self.stored.get() else { return self.embed(texts) };
-        let found: Option<Vec<u32>> = texts.iter().map(|text| rows.get(&text_hash(text)).copied()).collect();
-        let Some(found) = found else { return self.embed(texts) };
+    fn vectors(&self, (side, texts): &(Role, Vec<String>)) -> Result<Vec<f32>> {
+        let Some(Stored { vectors, rows }) = self.stored.get() else { return self.embed(*side, texts) };
+        let found = texts.iter().map(|text| rows.get(&(*side, text_hash(text))).copied());
+        let Some(found) = found.collect::<Option<Vec<u32>>>() else { return self.embed(*side, texts) };
         let mut values = vec![0.0; found.len() * vectors.dim()];
         vectors.read_rows(&found, &mut values);
         Ok(values)
     }
 
-    fn embed(&self, texts: &[String]) -> Result<Vec<f32>> {
+    fn embed(&self, side: Role, texts: &[String]) -> Result<Vec<f32>> {
         let inputs = self.reader.tokenize(texts)?;
-        let mut values = self.encoder.embed(&inputs, self.batch_tokens, |_| ())?;
+        let mut values = self.encoder.embed_as(side, &inputs, self.batch_tokens, |_| ())?;
         if self.unit {
             values.chunks_exact_mut(self.encoder.dim()).for_each(normalize);
         }

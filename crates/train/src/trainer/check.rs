@@ -1,7 +1,7 @@
 //! What is refused before anything else happens.
 
-use parallax_metric::CrossBatchMemory;
 use parallax_metric::scored::Targets;
+use parallax_metric::{CrossBatchMemory, Opinion};
 use parallax_nn::{Precision, SentenceEncoder, parameters};
 
 use super::Trainer;
@@ -54,7 +54,12 @@ impl Trainer<'_> {
         let missing = match (paired, wants.targets, each) {
             (false, Some(_), _) => "pairs with scores, and the rows have classes",
             (false, None, _) if wants.pairs => "pairs, and the rows have classes",
-            (false, None, _) if taught => return Err(self.useless_teacher("is not guided by a teacher")),
+            (_, None, _) if wants.teacher == Some(Opinion::Whole) && !taught => {
+                "a teacher of every pair of a batch: a model ([teacher])"
+            }
+            (false, None, _) if taught && wants.teacher.is_none() => {
+                return Err(self.useless_teacher("is not guided by a teacher"));
+            }
             (false, None, _) => return self.check_memory(),
             (true, ..) if wants.proxies.is_some() => "classes for its proxies, and the rows are pairs",
             (true, ..) if wants.logits => "rows with a class, and the rows are pairs",
@@ -75,11 +80,11 @@ impl Trainer<'_> {
                 "negatives, and for every row as many"
             }
             (true, None, Some(1)) => "pairs that belong together, and each pair has a score",
-            (true, None, None) if wants.teacher && !taught => {
+            (true, None, None) if wants.teacher.is_some() && !taught => {
                 "a teacher: scores of positive and negatives in the table (data.score), or a model ([teacher])"
             }
             (true, targets, each) => {
-                if taught && !wants.teacher && (targets.is_none() || each.is_some()) {
+                if taught && wants.teacher.is_none() && (targets.is_none() || each.is_some()) {
                     let loss = self.objective.name();
                     let what = match targets {
                         Some(_) => {
@@ -133,7 +138,7 @@ impl Trainer<'_> {
         let known = |pattern: &str| paths.iter().any(|path| parameters::matches(pattern, path));
         let groups = self.config.groups.iter().map(|group| ("train.groups", &group.parameters));
         for (setting, pattern) in self.config.freeze.iter().map(|p| ("train.freeze", p)).chain(groups) {
-            if !known(pattern) {
+            if !known(pattern.trim_start_matches('!')) {
                 let mut parts: Vec<&str> = paths.iter().filter_map(|path| path.split('.').next()).collect();
                 parts.dedup();
                 return Err(Error::Setting(format!(
@@ -142,7 +147,7 @@ impl Trainer<'_> {
                 )));
             }
         }
-        let frozen = |path: &str| self.config.freeze.iter().any(|pattern| parameters::matches(pattern, path));
+        let frozen = |path: &str| parameters::selected(&self.config.freeze, path);
         if paths.iter().all(|path| frozen(path)) {
             return Err(Error::Setting("train.freeze leaves nothing to train".into()));
         }
