@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::Opinion;
 use super::softmax::log_sum_exp;
 use crate::distance::DistanceConfig;
-use crate::error::{Error, require};
+use crate::error::Error;
 use crate::row::{Row, RowLoss, Slopes};
+use crate::scored::check_temperatures;
 
 /// The similarities of a batch, `s`, should be those that a teacher sees, `t`, whatever the classes say.
 ///
@@ -103,15 +104,7 @@ impl RowLoss for SimilarityDistillation {
     const NAME: &'static str = "similarity_distillation";
 
     fn check(&self) -> Result<(), Error> {
-        let temperatures = [
-            ("student_temperature", self.student_temperature),
-            ("teacher_temperature", self.teacher_temperature),
-        ];
-        for (field, value) in temperatures {
-            let valid = value > 0.0 && value.is_finite();
-            require(valid, Self::NAME, field, value, "a finite number greater than 0")?;
-        }
-        Ok(())
+        check_temperatures(Self::NAME, self.student_temperature, self.teacher_temperature)
     }
 
     fn check_distance(&self, distance: &DistanceConfig) -> Result<(), Error> {

@@ -36,15 +36,7 @@ impl ScoredLoss for ListwiseKl {
     }
 
     fn check(&self) -> Result<(), Error> {
-        let temperatures = [
-            ("student_temperature", self.student_temperature),
-            ("teacher_temperature", self.teacher_temperature),
-        ];
-        for (field, value) in temperatures {
-            let valid = value > 0.0 && value.is_finite();
-            require(valid, Self::NAME, field, value, "a finite number greater than 0")?;
-        }
-        Ok(())
+        check_temperatures(Self::NAME, self.student_temperature, self.teacher_temperature)
     }
 
     fn score(&self, scores: &Scores<'_>, slopes: &mut [f64]) -> f64 {
@@ -66,6 +58,15 @@ impl ScoredLoss for ListwiseKl {
         }
         tau * tau * sum / rows as f64
     }
+}
+
+/// Refuses temperatures that nothing can be divided by.
+pub(crate) fn check_temperatures(loss: &'static str, student: f64, teacher: f64) -> Result<(), Error> {
+    for (field, value) in [("student_temperature", student), ("teacher_temperature", teacher)] {
+        let valid = value > 0.0 && value.is_finite();
+        require(valid, loss, field, value, "a finite number greater than 0")?;
+    }
+    Ok(())
 }
 
 fn log_softmax(values: &[f64], temperature: f64) -> Vec<f64> {

@@ -24,6 +24,7 @@ pub use angle::Angle;
 pub use cosent::Cosent;
 pub use cosine_mse::CosineMse;
 pub use listwise_kl::ListwiseKl;
+pub(crate) use listwise_kl::check_temperatures;
 pub use margin_mse::MarginMse;
 pub use similarity::Similarity;
 

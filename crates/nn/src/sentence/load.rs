@@ -118,26 +118,19 @@ impl SentenceEncoder {
     /// A tokenizer with tokens beyond the table, or a head of another width.
     pub fn over_table(tokenizer: Tokenizer, table: StaticEmbedding, head: Vec<Stage>) -> Result<Self> {
         let text = TextTower::over_table(tokenizer, &table, None)?;
-        let model = SentenceEncoder {
-            input: text.width,
-            network: Network { encoder: Some(Encoder::Static(table)), head },
-            text: Some(text),
-            prompts: BTreeMap::new(),
-            default_prompt: None,
-            similarity: Similarity::Cosine,
-            precision: Precision::F32,
-            calibration: None,
-            classes: None,
-        };
-        model.check_widths()?;
-        Ok(model)
+        let input = text.width;
+        SentenceEncoder::bare(Network { encoder: Some(Encoder::Static(table)), head }, Some(text), input)
     }
 
     /// A model over stored vectors of dimension `input`: no encoder, only a head.
     pub fn over_vectors(input: usize, head: Vec<Stage>) -> Result<Self> {
+        SentenceEncoder::bare(Network { encoder: None, head }, None, input)
+    }
+    /// A model with nothing that only a folder says.
+    fn bare(network: Network, text: Option<TextTower>, input: usize) -> Result<Self> {
         let model = SentenceEncoder {
-            network: Network { encoder: None, head },
-            text: None,
+            network,
+            text,
             input,
             prompts: BTreeMap::new(),
             default_prompt: None,
