@@ -35,8 +35,9 @@ fn pieces<'a>(batch: &'a [usize], inputs: &[Input]) -> Vec<&'a [usize]> {
 }
 
 impl SentenceEncoder {
-    /// Notes how large the inputs of the encoder's linear layers are on some texts, for [`Precision::Int8`]; written by
-    /// [`folder::save`]. `progress` is told how many texts are done.
+    /// Notes how large the inputs of the encoder's linear layers are on some texts, for
+    /// [`Precision::Int8`](crate::Precision::Int8); written by [`folder::save`](crate::folder::save). `progress` is told how
+    /// many texts are done.
     ///
     /// # Errors
     /// A model without a transformer, or inputs that it does not read.
