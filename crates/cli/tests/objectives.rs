@@ -410,6 +410,36 @@ fn a_model_teaches_and_its_embeddings_are_made_once() {
     }
 }
 
+/// A student that is its own teacher has nothing to learn, if the teacher embeds each side as that side.
+#[test]
+fn a_teacher_with_two_sides_embeds_each_as_what_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let table = lists(folder.path(), false);
+    let taught = folder.path().join("taught");
+    let head = ["head=structural_sparse", "head.block=4", "train.freeze=[\"encoder\"]"];
+    let quick = ["train.max_steps=20", "train.optimizer.lr=0.05", "evaluate.measures=[\"map@r\"]"];
+    ok(on_data(&table, &taught, &[&head[..], &quick].concat()).output().unwrap());
+    let model = taught.join("model").display().to_string();
+    let first = |name: &str, model: &str, teacher: &str| {
+        let out = folder.path().join(name);
+        let sets = [
+            format!("model.path={model}"),
+            format!("teacher.path={teacher}"),
+            "objective.loss={ name = \"similarity_distillation\", match = \"squared\" }".to_owned(),
+            "objective.distance=dot".to_owned(),
+            "train.dropout=false".to_owned(),
+            "train.precision=f32".to_owned(),
+            "train.max_steps=1".to_owned(),
+        ];
+        let sets: Vec<&str> = sets.iter().map(String::as_str).collect();
+        ok(on_data(&table, &out, &sets).output().unwrap());
+        losses(&log(&out))[0]
+    };
+    let same = first("same", &model, &model);
+    let other = first("other", &model, &bert());
+    assert!(same < 1e-9 && other > 1e-5, "{same} {other}");
+}
+
 /// The files of a teacher's embeddings in a run's folder.
 fn teachers(out: &Path) -> Vec<String> {
     let names = std::fs::read_dir(out).unwrap().map(|entry| entry.unwrap().file_name());

@@ -84,7 +84,8 @@ pub struct RandomSplit {
     pub validation: f64,
     /// Fraction of the rows for the test (default 0.2).
     pub test: f64,
-    /// A seed of the split alone, so that the test rows are the same whatever the run's seed; that of the run where it is not given.
+    /// A seed of the split alone, so that the test rows are the same whatever the run's seed; that of the run where it is not
+    /// given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
 }
@@ -106,7 +107,8 @@ pub struct StratifiedSplit {
     pub validation: f64,
     /// Fraction of each class for the test (default 0.2).
     pub test: f64,
-    /// A seed of the split alone, so that the test rows are the same whatever the run's seed; that of the run where it is not given.
+    /// A seed of the split alone, so that the test rows are the same whatever the run's seed; that of the run where it is not
+    /// given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
 }
