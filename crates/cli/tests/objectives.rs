@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use parallax::metric::scored::Targets;
+use parallax::metric::{LossConfig, Wants};
+use serde_json::{Value, json};
 
 fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -468,37 +470,30 @@ fn every_loss_of_the_list_trains() {
     let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
     let names = listed["entries"].as_array().unwrap().iter().map(|entry| entry["name"].as_str().unwrap());
     let folder = tempfile::tempdir().unwrap();
-    let tables = [lists(folder.path(), true), scored_pairs(folder.path())];
+    let (listed, scored) = (lists(folder.path(), true), scored_pairs(folder.path()));
     for name in names {
         let out = folder.path().join(name);
         let loss = format!("objective.loss={name}");
-        let output = match name {
-            "margin_mse" | "listwise_kl" | "multiple_negatives_ranking" | "hardest_negative_hinge" => {
-                on_data(&tables[0], &out, &[&loss, "train.max_steps=2"]).output()
-            }
-            // Learns from a model, whatever the classes are.
-            "similarity_distillation" => {
-                let config = run_file(folder.path(), &format!("loss = \"{name}\""), "max_steps = 2");
-                command(&config, &out, &["--set", &format!("teacher.path={}", bert())]).output()
-            }
-            // Both views need the same number of rows, so pairs without negatives.
-            "vicreg" => {
-                let sets = [&loss, "train.max_steps=2", "data.negatives=[]"];
-                on_data(&lists(folder.path(), false), &out, &sets).output()
-            }
-            "cosent" | "angle" | "cosine_mse" => {
-                on_data(&tables[1], &out, &[&loss, "train.max_steps=2"]).output()
-            }
+        let wants = serde_json::from_value::<LossConfig>(json!({ "name": name })).unwrap().wants();
+        let on_rows = |sets: &[&str]| {
+            let config = run_file(folder.path(), &format!("loss = \"{name}\""), "max_steps = 2");
+            let sets: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).collect();
+            command(&config, &out, &sets).output()
+        };
+        let on_pairs = |table: &Path, sets: &[&str]| {
+            on_data(table, &out, &[&[loss.as_str(), "train.max_steps=2"], sets].concat()).output()
+        };
+        let output = match wants {
             // A classifier is tested on the classes that it has learned.
-            "anyloss" | "binary_cross_entropy" | "cross_entropy" => {
-                let config = run_file(folder.path(), &format!("loss = \"{name}\""), "max_steps = 2");
-                let sets = ["--set", "data.split=stratified", "--set", "train.sampler=stratified"];
-                command(&config, &out, &sets).output()
+            Wants { logits: true, .. } => on_rows(&["data.split=stratified", "train.sampler=stratified"]),
+            Wants { teacher: Some(_), .. } => on_rows(&[&format!("teacher.path={}", bert())]),
+            Wants { targets: Some(Targets::Pairs), .. } => on_pairs(&scored, &[]),
+            // Both views need the same number of rows, so pairs without negatives.
+            Wants { pairs: true, .. } if name == "vicreg" => {
+                on_pairs(&lists(folder.path(), false), &["data.negatives=[]"])
             }
-            _ => {
-                let config = run_file(folder.path(), &format!("loss = \"{name}\""), "max_steps = 2");
-                command(&config, &out, &[]).output()
-            }
+            Wants { pairs: true, .. } => on_pairs(&listed, &[]),
+            _ => on_rows(&[]),
         };
         ok(output.unwrap());
         assert_eq!(losses(&log(&out)).len(), 2, "{name}");

@@ -109,7 +109,7 @@ pub struct Data {
     /// The column with the class of a row; found by its name where it is not given.
     pub label: Option<String>,
     /// The class, or classes, that a classifier tells from all others; of two classes the rarer one where it is not given, and of
-    /// more each has an output then. For the losses of a classifier (`anyloss`, `binary_cross_entropy`).
+    /// more each has an output then. For the losses of a classifier.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub positive_class: Option<Strings>,
     /// The column with the first text of a pair; found by its name where it is not given.

@@ -67,6 +67,11 @@ pub trait DenseLoss: Sync {
     /// Refuses parts that the loss has no meaning for.
     fn check_parts(&self, parts: &Parts<'_>) -> Result<(), Error>;
 
+    /// The measure of a classifier that a loss on logits is after, by its name in `parallax-eval`.
+    fn measure(&self) -> &'static str {
+        "f1"
+    }
+
     /// How many numbers of state it keeps from batch to batch, 0 before the first one: [`Context::state`] takes them and
     /// [`Evaluated::state`] returns them. Where they are given, their number and range have been checked.
     fn state(&self) -> usize {

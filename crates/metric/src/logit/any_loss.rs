@@ -73,6 +73,17 @@ impl DenseLoss for Anyloss {
         check_parts(Self::NAME, parts)
     }
 
+    fn measure(&self) -> &'static str {
+        match self.score {
+            Score::Accuracy => "accuracy",
+            Score::BalancedAccuracy => "balanced_accuracy",
+            Score::GMean => "g_mean",
+            Score::Precision => "precision",
+            Score::Recall => "recall",
+            Score::F1 | Score::FBeta(_) | Score::Formula(_) => "f1",
+        }
+    }
+
     fn state(&self) -> usize {
         // Steps so far, for the warm-up.
         usize::from(self.warm_up > 0)

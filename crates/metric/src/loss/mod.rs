@@ -231,6 +231,8 @@ pub struct Wants {
     /// Logits of classes instead of embeddings: one output for each class, or one for two classes, the second of which is
     /// the positive one.
     pub logits: bool,
+    /// The measure of a classifier that a loss on logits is after.
+    pub measure: Option<&'static str>,
     /// A teacher's opinion of the batch, and how much of it: [`Context::teacher`](crate::Context).
     pub teacher: Option<Opinion>,
     /// How many numbers the loss keeps from batch to batch, zeros to begin with: [`Context::state`](crate::Context) takes
@@ -385,6 +387,7 @@ impl LossConfig {
                     pairs: L::PAIRED,
                     itself: L::ITSELF,
                     logits: L::LOGITS,
+                    measure: L::LOGITS.then(|| loss.measure()),
                     state: loss.state(),
                     ..Wants::default()
                 }

@@ -6,12 +6,12 @@ use parallax_data::split::StratifiedSplit;
 use parallax_data::{Labels, NpyWriter, Parts, Split};
 use parallax_eval::CLASSIFIER_MEASURES;
 use parallax_metric::LossConfig;
-use parallax_metric::logit::Score;
 use parallax_nn::folder::Classes;
 use parallax_nn::head::{Classifier, Head};
 use parallax_train::Training;
 
 use super::Event;
+use crate::catalogue;
 use crate::config::RunConfig;
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
@@ -40,13 +40,16 @@ pub(super) fn learn_from(
         if positive.is_some() {
             return Err(Error::setting_with(
                 format!("data.positive_class is given, and {loss} is not a loss of a classifier"),
-                "set objective.loss to anyloss or binary_cross_entropy, or take it out",
+                format!("set objective.loss to one of {}, or take it out", losses_on_logits().join(", ")),
             ));
         }
         if matches!(config.head, Some(Head::Classifier(_))) {
             return Err(Error::setting_with(
                 format!("head.name = \"classifier\" has logits, and {loss} compares embeddings"),
-                "set objective.loss to anyloss, binary_cross_entropy or cross_entropy, or choose another head",
+                format!(
+                    "set objective.loss to one of {}, or choose another head",
+                    losses_on_logits().join(", ")
+                ),
             ));
         }
         return Ok(None);
@@ -108,19 +111,19 @@ pub(super) fn learn_from(
     Ok(Some(classes))
 }
 
-/// The measure that a loss is after.
+/// The measure of a classifier that a loss is after.
 pub(crate) fn deciding(loss: &LossConfig) -> &'static str {
-    match loss {
-        LossConfig::Anyloss(loss) => match &loss.score {
-            Score::Accuracy => "accuracy",
-            Score::BalancedAccuracy => "balanced_accuracy",
-            Score::GMean => "g_mean",
-            Score::Precision => "precision",
-            Score::Recall => "recall",
-            Score::F1 | Score::FBeta(_) | Score::Formula(_) => "f1",
-        },
-        _ => "f1",
-    }
+    loss.wants().measure.unwrap_or("f1")
+}
+
+/// Names of the losses on logits.
+fn losses_on_logits() -> Vec<String> {
+    let losses = catalogue::family("losses").map_or_else(Vec::new, |family| family.entries);
+    let logits = |name: &String| {
+        let loss = serde_json::from_value::<LossConfig>(serde_json::json!({ "name": name }));
+        loss.is_ok_and(|loss| loss.wants().logits)
+    };
+    losses.into_iter().map(|loss| loss.name).filter(logits).collect()
 }
 
 /// Names of measures that can decide: the larger the better.
