@@ -258,29 +258,13 @@ pub enum Error {
         /// Dimensions of an embedding.
         dim: usize,
     },
-    /// The formula of a score cannot be read.
-    #[error("score formula `{formula}`, character {at}: {what}")]
-    Formula {
-        /// As it was written.
-        formula: String,
-        /// The first character that does not fit, from 1.
-        at: usize,
-        /// What is wrong.
+    /// A component refuses something in its own words.
+    #[error("{component}: {what}")]
+    Refused {
+        /// Name of the loss, miner or distance.
+        component: &'static str,
+        /// What, and why.
         what: String,
-    },
-    /// The score of a confusion matrix, or a slope of it, is not a finite number.
-    #[error("score {score} has no finite value or slope where tp = {tp}, fp = {fp}, fn = {fn_}, tn = {tn}")]
-    Score {
-        /// The score.
-        score: String,
-        /// Positives called positive.
-        tp: f64,
-        /// Negatives called positive.
-        fp: f64,
-        /// Positives called negative.
-        fn_: f64,
-        /// Negatives called negative.
-        tn: f64,
     },
     /// Finite embeddings gave a loss or a gradient that is not: products of unnormalised embeddings left the range of the
     /// number type.

@@ -1,11 +1,14 @@
 //! A score of a confusion matrix as a loss.
 
+mod dual;
+mod formula;
+mod score;
+
 use parallax_kernels::Real;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::binary_cross_entropy::log_loss;
-use super::score::{Cells, Prepared, Score};
 use super::{Logits, check_parts, evaluated, log_sigmoid, no_distance, sigmoid};
 use crate::batch::Batch;
 use crate::context::Context;
@@ -15,6 +18,13 @@ use crate::error::{Error, require};
 use crate::objective::Evaluated;
 use crate::parts::Parts;
 use crate::tiling::Shape;
+
+pub use self::formula::Formula;
+use self::score::Prepared;
+pub use self::score::{Cells, Score};
+
+/// Its name in configs and messages.
+const NAME: &str = "anyloss";
 
 /// `1 − score(tp, fp, fn, tn)` of a soft confusion matrix: a row counts as positive to the degree
 /// `ŷ = σ(L·(p − ½))`, `p = σ(z)`, and `tp = Σ y·ŷ`, `fn = Σ y·(1 − ŷ)`, `fp = Σ (1 − y)·ŷ`, `tn = Σ (1 − y)·(1 − ŷ)` over the
@@ -54,7 +64,7 @@ impl Default for Anyloss {
 }
 
 impl DenseLoss for Anyloss {
-    const NAME: &'static str = "anyloss";
+    const NAME: &'static str = NAME;
     const ITSELF: bool = true;
     const LOGITS: bool = true;
 

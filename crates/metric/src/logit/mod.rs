@@ -10,16 +10,12 @@
 mod any_loss;
 mod binary_cross_entropy;
 mod cross_entropy;
-mod formula;
-mod score;
 
 use parallax_kernels::Real;
 
-pub use any_loss::Anyloss;
+pub use any_loss::{Anyloss, Cells, Formula, Score};
 pub use binary_cross_entropy::BinaryCrossEntropy;
 pub use cross_entropy::CrossEntropy;
-pub use formula::Formula;
-pub use score::{Cells, Score};
 
 use crate::batch::{Batch, check_values};
 use crate::distance::{DistanceConfig, Dot};

@@ -1,15 +1,12 @@
 //! Scores of a confusion matrix, with their derivatives by its four cells.
 
-use std::ops::{Add, Div, Mul, Neg, Sub};
-
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::NAME;
+use super::dual::Dual;
 use super::formula::Formula;
 use crate::error::{Error, require};
-
-/// Below this number a root has the slope that it has here, which is infinite at 0.
-const ROOT_FLOOR: f64 = 1e-14;
 
 /// A score of a confusion matrix, with 1 the best.
 ///
@@ -61,12 +58,12 @@ impl Score {
     /// Refuses a formula that cannot be read, and a β out of range.
     ///
     /// # Errors
-    /// [`Error::Formula`] with the place; [`Error::Parameter`].
+    /// [`Error::Refused`] with the place in a formula; [`Error::Parameter`].
     pub fn check(&self) -> Result<(), Error> {
         match self {
             Score::FBeta(beta) => {
                 let valid = *beta >= 0.0 && beta.is_finite();
-                require(valid, "anyloss", "score.f_beta", *beta, "a finite number of at least 0")
+                require(valid, NAME, "score.f_beta", *beta, "a finite number of at least 0")
             }
             Score::Formula(text) => Formula::parse(text).map(|_| ()),
             _ => Ok(()),
@@ -76,7 +73,7 @@ impl Score {
     /// The score of a confusion matrix, and its derivatives by `tp`, `fp`, `fn` and `tn`.
     ///
     /// # Errors
-    /// Those of [`check`](Self::check), and [`Error::Score`] where a formula has no finite value.
+    /// Those of [`check`](Self::check), and [`Error::Refused`] where a formula has no finite value.
     pub fn of(&self, cells: Cells) -> Result<(f64, [f64; 4]), Error> {
         self.prepared()?.of(cells)
     }
@@ -92,7 +89,8 @@ impl Score {
 
 impl Prepared {
     pub(super) fn of(&self, cells: Cells) -> Result<(f64, [f64; 4]), Error> {
-        let duals = Dual::of(cells);
+        let Cells { tp, fp, fn_, tn } = cells;
+        let duals = Dual::variables([tp, fp, fn_, tn]);
         let found = match self {
             Prepared::Formula(formula) => formula.evaluate(duals),
             Prepared::Named(score) => named(score, duals),
@@ -104,8 +102,10 @@ impl Prepared {
             Prepared::Formula(formula) => formula.text().to_owned(),
             Prepared::Named(score) => format!("{score:?}"),
         };
-        let Cells { tp, fp, fn_, tn } = cells;
-        Err(Error::Score { score, tp, fp, fn_, tn })
+        let what = format!(
+            "score {score} has no finite value or slope where tp = {tp}, fp = {fp}, fn = {fn_}, tn = {tn}"
+        );
+        Err(Error::Refused { component: NAME, what })
     }
 }
 
@@ -131,98 +131,4 @@ fn f_beta(beta: f64, tp: Dual, fp: Dual, fn_: Dual) -> Dual {
     let square = Dual::of_number(beta * beta);
     let twice = (Dual::of_number(1.0) + square) * tp;
     twice.over(twice + square * fn_ + fp)
-}
-
-/// A number with its derivatives by the four cells.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Dual {
-    pub(super) value: f64,
-    pub(super) slopes: [f64; 4],
-}
-
-impl Dual {
-    pub(super) fn of_number(value: f64) -> Dual {
-        Dual { value, slopes: [0.0; 4] }
-    }
-
-    fn of(Cells { tp, fp, fn_, tn }: Cells) -> [Dual; 4] {
-        let mut duals = [tp, fp, fn_, tn].map(Dual::of_number);
-        duals.iter_mut().enumerate().for_each(|(at, dual)| dual.slopes[at] = 1.0);
-        duals
-    }
-
-    /// `f` of this number, where `slope` is `f'`.
-    fn through(self, value: f64, slope: f64) -> Dual {
-        Dual { value, slopes: self.slopes.map(|own| if own == 0.0 { 0.0 } else { own * slope }) }
-    }
-
-    fn with(self, other: Dual, value: f64, slope: impl Fn(f64, f64) -> f64) -> Dual {
-        let mut slopes = [0.0; 4];
-        let pairs = self.slopes.iter().zip(&other.slopes);
-        slopes.iter_mut().zip(pairs).for_each(|(out, (&a, &b))| *out = slope(a, b));
-        Dual { value, slopes }
-    }
-
-    /// The quotient; 0 without a slope for nothing of nothing.
-    pub(super) fn over(self, other: Dual) -> Dual {
-        if self.value == 0.0 && other.value == 0.0 { Dual::of_number(0.0) } else { self / other }
-    }
-
-    pub(super) fn sqrt(self) -> Dual {
-        self.through(self.value.sqrt(), 0.5 / self.value.max(ROOT_FLOOR).sqrt())
-    }
-
-    pub(super) fn power(self, exponent: Dual) -> Dual {
-        let (a, b) = (self.value, exponent.value);
-        let value = a.powf(b);
-        let base = if b < 1.0 && a >= 0.0 { a.max(ROOT_FLOOR) } else { a };
-        let by_base = if b == 0.0 { 0.0 } else { b * base.powf(b - 1.0) };
-        // A constant exponent has no logarithm of the base in it, which may be negative.
-        let by_exponent = if value == 0.0 { 0.0 } else { value * a.ln() };
-        self.with(exponent, value, |x, y| {
-            let first = if x == 0.0 { 0.0 } else { x * by_base };
-            let second = if y == 0.0 { 0.0 } else { y * by_exponent };
-            first + second
-        })
-    }
-}
-
-impl Add for Dual {
-    type Output = Dual;
-    fn add(self, other: Dual) -> Dual {
-        self.with(other, self.value + other.value, |a, b| a + b)
-    }
-}
-
-impl Sub for Dual {
-    type Output = Dual;
-    fn sub(self, other: Dual) -> Dual {
-        self.with(other, self.value - other.value, |a, b| a - b)
-    }
-}
-
-impl Mul for Dual {
-    type Output = Dual;
-    // The product rule.
-    #[allow(clippy::suspicious_arithmetic_impl)]
-    fn mul(self, other: Dual) -> Dual {
-        self.with(other, self.value * other.value, |a, b| a * other.value + b * self.value)
-    }
-}
-
-impl Div for Dual {
-    type Output = Dual;
-    // The quotient rule.
-    #[allow(clippy::suspicious_arithmetic_impl)]
-    fn div(self, other: Dual) -> Dual {
-        let value = self.value / other.value;
-        self.with(other, value, |a, b| (a - value * b) / other.value)
-    }
-}
-
-impl Neg for Dual {
-    type Output = Dual;
-    fn neg(self) -> Dual {
-        self.through(-self.value, -1.0)
-    }
 }

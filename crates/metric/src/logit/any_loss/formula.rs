@@ -1,6 +1,7 @@
 //! A score as its user writes it.
 
-use super::score::Dual;
+use super::NAME;
+use super::dual::Dual;
 use crate::error::Error;
 
 /// How deep parentheses, roots, signs and exponents may be nested.
@@ -35,7 +36,7 @@ impl Formula {
     /// Reads a formula.
     ///
     /// # Errors
-    /// [`Error::Formula`], with the place of the first character that does not fit, counted from 1.
+    /// [`Error::Refused`], with the place of the first character that does not fit, counted from 1.
     pub fn parse(text: &str) -> Result<Formula, Error> {
         let mut parser =
             Parser { text, characters: text.chars().collect(), at: 0, depth: 0, steps: Vec::new() };
@@ -44,11 +45,8 @@ impl Formula {
             return Err(parser.wrong(format!("\"{other}\" is one too many")));
         }
         if !parser.steps.iter().any(|step| matches!(step, Step::Cell(_))) {
-            return Err(Error::Formula {
-                formula: text.to_owned(),
-                at: 1,
-                what: "none of tp, fp, fn and tn is in it, so there is nothing to learn".to_owned(),
-            });
+            let what = "none of tp, fp, fn and tn is in it, so there is nothing to learn";
+            return Err(refused(text, 1, what));
         }
         Ok(Formula { text: text.to_owned(), steps: parser.steps })
     }
@@ -81,6 +79,10 @@ impl Formula {
     }
 }
 
+fn refused(formula: &str, at: usize, what: &str) -> Error {
+    Error::Refused { component: NAME, what: format!("score formula `{formula}`, character {at}: {what}") }
+}
+
 struct Parser<'t> {
     text: &'t str,
     characters: Vec<char>,
@@ -91,7 +93,7 @@ struct Parser<'t> {
 
 impl Parser<'_> {
     fn wrong(&self, what: impl Into<String>) -> Error {
-        Error::Formula { formula: self.text.to_owned(), at: self.at + 1, what: what.into() }
+        refused(self.text, self.at + 1, &what.into())
     }
 
     /// The next character that is no space.
