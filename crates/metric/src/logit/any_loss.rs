@@ -9,12 +9,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::binary_cross_entropy::log_loss;
-use super::{Logits, check_parts, evaluated, log_sigmoid, no_distance, sigmoid};
+use super::{Logits, check_parts, evaluated, no_distance};
 use crate::batch::Batch;
 use crate::context::Context;
 use crate::dense::DenseLoss;
 use crate::distance::DistanceConfig;
 use crate::error::{Error, require};
+use crate::loss::softmax::softplus;
 use crate::objective::Evaluated;
 use crate::parts::Parts;
 use crate::tiling::Shape;
@@ -179,4 +180,14 @@ fn signed<T: Real>(factor: f64, log: f64) -> T {
     }
     let size = T::of((factor.abs().ln() + log).exp()).max(T::MIN_POSITIVE);
     if factor > 0.0 { size } else { -size }
+}
+
+/// `log σ(u)`, stable for any `u`.
+fn log_sigmoid(u: f64) -> f64 {
+    -softplus(-u).0
+}
+
+/// `σ(u)`.
+fn sigmoid(u: f64) -> f64 {
+    softplus(u).1
 }

@@ -20,7 +20,6 @@ pub use cross_entropy::CrossEntropy;
 use crate::batch::{Batch, check_values};
 use crate::distance::{DistanceConfig, Dot};
 use crate::error::Error;
-use crate::loss::softmax::softplus;
 use crate::objective::{ChannelStats, Evaluated, ObjectiveStats, finite};
 use crate::parts::Parts;
 
@@ -34,16 +33,6 @@ fn check_parts(loss: &'static str, parts: &Parts<'_>) -> Result<(), Error> {
     parts.no_miner(loss)?;
     parts.no_reducer(loss)?;
     if *parts.distance == no_distance() { Ok(()) } else { Err(Error::Unused { loss, part: "distance" }) }
-}
-
-/// `log σ(u)`, stable for any `u`.
-fn log_sigmoid(u: f64) -> f64 {
-    -softplus(-u).0
-}
-
-/// `σ(u)`.
-fn sigmoid(u: f64) -> f64 {
-    softplus(u).1
 }
 
 /// A batch of logits `[rows, outputs]` with a class for each row, checked.
