@@ -6,12 +6,13 @@
 //! g(f) is the first channel of the group of filter f: what PyTorch's `conv2d` computes.
 //!
 //! Pixels of the output are taken in tiles. The patches under a tile are written out as columns and multiplied with the
-//! filters by [`crate::linear`], in any of its precisions; where every channel has filters of its own, rows of pixels
+//! filters by [`crate::linear`], in any of its precisions; where every channel has a few filters of its own, rows of pixels
 //! are multiplied and added in place, in 32 bits. Work runs on the current rayon pool. Sums over pixels and images run
 //! in blocks of fixed size, in order, so the bytes are the same for any number of threads.
 
 mod channelwise;
 mod patches;
+mod pooling;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +20,7 @@ use crate::isa::{self, Isa};
 use crate::linear::{Epilogue, Packed, Precision};
 use crate::share::{self, Parts};
 use patches::Patches;
+pub use pooling::{relu_pool, relu_pool_backward};
 
 /// Pixels of the output of a tile.
 const TILE: usize = 512;
@@ -278,9 +280,9 @@ impl Sizes {
         self.all.filters * self.inputs * self.taps
     }
 
-    /// Every channel has filters of its own.
+    /// Every channel has filters of its own, and too few of them for a product.
     fn channelwise(&self) -> bool {
-        self.inputs == 1
+        self.inputs == 1 && self.outputs < 8
     }
 
     /// The channels of a group of an image.

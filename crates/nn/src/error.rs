@@ -90,7 +90,8 @@ impl Error {
         match self {
             Error::UnknownModule { .. } => Some(
                 "supported modules are Transformer, Pooling, Dense, Normalize, parallax.MultiHeadProjection and \
-                 parallax.StructuralSparse"
+                 parallax.StructuralSparse, \
+                 parallax.Convolution"
                     .into(),
             ),
             Error::MissingTensor { .. } | Error::Shape { .. } => {

@@ -4,8 +4,8 @@
 use burn::tensor::{DType, Tensor, TensorData};
 use parallax_nn::layer::Activation;
 use parallax_nn::ops::{
-    Dropout, Finish, Packs, activate, attention, blocks, dropout, embedding, layer_norm, linear, normalize,
-    plainly, pool, softmax,
+    Dropout, Finish, Packs, activate, attention, blocks, convolve, dropout, embedding, layer_norm, linear,
+    normalize, plainly, pool, relu_pool, softmax,
 };
 use parallax_nn::pooling::Mode;
 use parallax_nn::{Layout, Precision, cpu};
@@ -183,6 +183,21 @@ fn blocks_map_the_first_rows() {
         compare(&format!("blocks of {b}, {rows} rows"), &inputs, 1e-5, |x| {
             blocks(x[0].clone(), x[1].clone().reshape([24 / b, b, b]), rows)
         });
+    }
+}
+
+#[test]
+fn images_are_filtered_and_pooled() {
+    // Two channels of 6 × 5 with filters of 3 × 3, and one channel of 4 × 4 with filters of 1 × 3.
+    for (image, [filters, rows, columns]) in [([2, 6, 5], [4, 3, 3]), ([1, 4, 4], [9, 1, 3])] {
+        let [channels, h, w] = image;
+        let inputs =
+            vec![tensor([7, channels * h * w], 11), tensor([filters, channels * rows * columns], 12)];
+        let convolved = |x: &Inputs| {
+            convolve(x[0].clone(), image, x[1].clone().reshape([filters, channels, rows, columns]))
+        };
+        compare("convolution", &inputs, 1e-5, |x| convolved(&x));
+        compare("filters, cut off and pooled", &inputs, 1e-5, |x| relu_pool(convolved(&x), [filters, h, w]));
     }
 }
 

@@ -25,6 +25,9 @@ fn cases() -> Vec<Convolution> {
         // Every channel with filters of its own, one and two.
         Convolution { channels: 4, filters: 4, groups: 4, ..PLAIN },
         Convolution { channels: 3, filters: 6, groups: 3, stride: [2, 2], dilation: [1, 2], ..PLAIN },
+        // One channel with many filters.
+        Convolution { channels: 1, filters: 17, ..PLAIN },
+        Convolution { channels: 2, filters: 18, groups: 2, ..PLAIN },
         // Padding beyond the reach of the filter, one pixel, no image.
         Convolution { size: [1, 1], padding: [2, 2], kernel: [2, 2], ..PLAIN },
         Convolution { size: [3, 3], kernel: [3, 3], padding: [0, 0], ..PLAIN },

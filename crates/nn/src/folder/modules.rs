@@ -31,6 +31,8 @@ pub enum ModuleKind {
     MultiHeadProjection,
     /// Our map of queries alone.
     StructuralSparse,
+    /// Our blocks of filters over images.
+    Convolution,
 }
 
 /// The type strings that are written.
@@ -41,13 +43,14 @@ pub(crate) const DENSE: &str = "sentence_transformers.models.Dense";
 pub(crate) const NORMALIZE: &str = "sentence_transformers.models.Normalize";
 pub(crate) const MULTI_HEAD: &str = "parallax.MultiHeadProjection";
 pub(crate) const STRUCTURAL: &str = "parallax.StructuralSparse";
+pub(crate) const CONVOLUTION: &str = "parallax.Convolution";
 
 fn kind(name: &str) -> Option<ModuleKind> {
-    if name == MULTI_HEAD {
-        return Some(ModuleKind::MultiHeadProjection);
-    }
-    if name == STRUCTURAL {
-        return Some(ModuleKind::StructuralSparse);
+    match name {
+        MULTI_HEAD => return Some(ModuleKind::MultiHeadProjection),
+        STRUCTURAL => return Some(ModuleKind::StructuralSparse),
+        CONVOLUTION => return Some(ModuleKind::Convolution),
+        _ => {}
     }
     let rest = name.strip_prefix("sentence_transformers.")?;
     // The old generation keeps all modules in `models`, the new one spreads them over packages.

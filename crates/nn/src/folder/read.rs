@@ -7,7 +7,7 @@ use super::json::read_json;
 use super::modules::{self, Module, ModuleKind};
 use super::weights::Weights;
 use crate::encoder::Config;
-use crate::head::{Dense, MultiHeadProjection, Normalize, Stage, StructuralSparse};
+use crate::head::{Convolution, Dense, MultiHeadProjection, Normalize, Stage, StructuralSparse};
 use crate::layer::{Activation, Linear};
 use crate::parameters;
 use crate::pooling::{Mode, Pooling};
@@ -275,6 +275,17 @@ fn read_stage(module: &Module, device: &burn::tensor::Device) -> Result<Stage> {
         let map = StructuralSparse::identity(dim, block, flag("sum"), flag("symmetric"), device);
         let weights = Weights::open(&module.path)?;
         return fill(Stage::StructuralSparse(map), &weights, |path| path.to_owned());
+    }
+    if module.kind == ModuleKind::Convolution {
+        let image: [usize; 3] = serde_json::from_value(json["image"].clone())
+            .map_err(|_| Error::format(&path, "field \"image\" is not channels, rows and columns"))?;
+        let (filters, blocks) = (size("filters")?, size("blocks")?);
+        if let Some(why) = Convolution::refuses(image, filters, blocks) {
+            return Err(Error::format(&path, why));
+        }
+        let weights = Weights::open(&module.path)?;
+        let filters = Convolution::zeros(image, filters, blocks, device);
+        return fill(Stage::Convolution(filters), &weights, |path| path.to_owned());
     }
     let (input, output) = (size("in_features")?, size("out_features")?);
     let bias = json["bias"].as_bool().unwrap_or(true);

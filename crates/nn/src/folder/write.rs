@@ -4,7 +4,9 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::json::write_json;
-use super::modules::{DENSE, MULTI_HEAD, NORMALIZE, POOLING, STATIC, STRUCTURAL, TRANSFORMER, entry};
+use super::modules::{
+    CONVOLUTION, DENSE, MULTI_HEAD, NORMALIZE, POOLING, STATIC, STRUCTURAL, TRANSFORMER, entry,
+};
 use super::weights::{Tensor, Weights, write};
 use crate::encoder::{Encoder, names};
 use crate::head::Stage;
@@ -93,6 +95,7 @@ fn fill(model: &SentenceEncoder, to: &Path, card: &str) -> Result<()> {
             Stage::Normalize(_) => (NORMALIZE, "Normalize"),
             Stage::MultiHead(_) => (MULTI_HEAD, "MultiHeadProjection"),
             Stage::StructuralSparse(_) => (STRUCTURAL, "StructuralSparse"),
+            Stage::Convolution(_) => (CONVOLUTION, "Convolution"),
         };
         let path = format!("{index}_{class}");
         let folder = to.join(&path);
@@ -179,10 +182,15 @@ fn write_stage(stage: &Stage, folder: &Path) -> Result<()> {
                 "sum": map.diagonal.is_some(),
                 "symmetric": map.symmetric,
             });
-            write_json(&folder.join("config.json"), &config)?;
-            let mut tensors = Vec::new();
-            parameters::read(map, |path, shape, values| tensors.push(Tensor::f32(path, shape, values)));
-            return write(&folder.join("model.safetensors"), &tensors);
+            return write_own(map, &config, folder);
+        }
+        Stage::Convolution(filters) => {
+            let config = json!({
+                "image": filters.image,
+                "filters": filters.filters(),
+                "blocks": filters.blocks.len(),
+            });
+            return write_own(filters, &config, folder);
         }
     };
     let (input, output) = linear.dims();
@@ -200,5 +208,13 @@ fn write_stage(stage: &Stage, folder: &Path) -> Result<()> {
         }
         tensors.push(Tensor::f32(format!("linear.{path}"), shape, &values));
     });
+    write(&folder.join("model.safetensors"), &tensors)
+}
+
+/// A module of our own: its settings, and its parameters under their paths.
+fn write_own<M: burn::module::Module>(module: &M, config: &Value, folder: &Path) -> Result<()> {
+    write_json(&folder.join("config.json"), config)?;
+    let mut tensors = Vec::new();
+    parameters::read(module, |path, shape, values| tensors.push(Tensor::f32(path, shape, values)));
     write(&folder.join("model.safetensors"), &tensors)
 }

@@ -3,7 +3,9 @@ use parallax_random::Key;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Dense, MultiHeadProjection, Normalize, Stage, StructuralSparse as Blocks};
+use super::{
+    Convolution as Filters, Dense, MultiHeadProjection, Normalize, Stage, StructuralSparse as Blocks,
+};
 use crate::layer::{Activation, Linear as Layer};
 use crate::{Error, Result};
 
@@ -26,6 +28,9 @@ pub enum Head {
     /// A learned similarity `xᵀ W y` of normalised vectors with W block-diagonal, the cosine at the start: queries become
     /// `Wᵀ x`, documents stay, and the inner product compares them. For pairs (Diao et al., GSSF, TIP 2024).
     StructuralSparse(StructuralSparse),
+    /// Blocks of 3 × 3 filters over images that are stored as rows of pixels, and `W x + b` of what comes out, randomly
+    /// initialised: Conv-4 of the few-shot literature, with a norm by image in the place of batch norm.
+    Convolution(Convolution),
 }
 
 /// Settings of [`Head::Linear`].
@@ -139,13 +144,34 @@ impl Default for StructuralSparse {
     }
 }
 
+/// Settings of [`Head::Convolution`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Convolution {
+    /// Channels, rows and columns of an image, whose pixels stand channel by channel and row by row; a square of one channel
+    /// where it is not given.
+    pub image: Option<[usize; 3]>,
+    /// Filters of each block.
+    pub filters: usize,
+    /// Blocks, each of which halves the image.
+    pub blocks: usize,
+    /// Output dimension; the filters times the pixels that are left, without W, where it is not given.
+    pub dim: Option<usize>,
+}
+
+impl Default for Convolution {
+    fn default() -> Self {
+        Convolution { image: None, filters: 64, blocks: 4, dim: None }
+    }
+}
+
 impl Head {
     /// The stages for vectors of dimension `input`, with a final [`Normalize`] but for logits and codes; before a
     /// [`StructuralSparse`] it stands first.
     ///
     /// # Errors
-    /// A dimension, a block or a head count of 0, an input that the heads or the block do not divide, a classifier without a
-    /// number of outputs.
+    /// A dimension, a block or a head count of 0, an input that the heads or the block do not divide or that is not an image of
+    /// the given size, a classifier without a number of outputs.
     pub fn build(&self, input: usize, key: Key, device: &Device) -> Result<Vec<Stage>> {
         let key = key.named("head");
         let dense = |linear, activation, residual| Stage::Dense(Dense { linear, activation, residual });
@@ -214,6 +240,35 @@ impl Head {
             Head::Hash(Hash { bits }) => {
                 let layer = Layer::random(input, positive("bits", *bits)?, true, key, device);
                 return Ok(vec![dense(layer, Activation::Tanh, false)]);
+            }
+            Head::Convolution(Convolution { image, filters, blocks, dim }) => {
+                let side = input.isqrt();
+                let image = match *image {
+                    Some(image) => image,
+                    None if side * side == input => [1, side, side],
+                    None => {
+                        return Err(Error::Setting(format!(
+                            "{input} numbers are no square of pixels; set head.image to channels, rows and columns"
+                        )));
+                    }
+                };
+                if let Some(why) = Filters::refuses(image, *filters, *blocks) {
+                    return Err(Error::Setting(format!("head: {why}")));
+                }
+                if image.iter().product::<usize>() != input {
+                    let [channels, rows, columns] = image;
+                    return Err(Error::Setting(format!(
+                        "head.image = [{channels}, {rows}, {columns}] is not an image of {input} numbers"
+                    )));
+                }
+                let filters = Filters::random(image, *filters, *blocks, key.at(0), device);
+                let width = filters.output();
+                let mut stages = vec![Stage::Convolution(filters)];
+                if let Some(dim) = *dim {
+                    let layer = Layer::random(width, positive("dim", dim)?, true, key.at(1), device);
+                    stages.push(dense(layer, Activation::Identity, false));
+                }
+                stages
             }
             Head::StructuralSparse(StructuralSparse { block, sum, symmetric }) => {
                 let block = positive("block", *block)?;

@@ -4,14 +4,16 @@
 //! module, so that the folder opens there.
 
 mod config;
+mod convolution;
 mod dense;
 mod multi_head;
 mod structural;
 
 pub use config::{
-    Classifier, Hash, Head, Linear as LinearHead, Mlp, MultiHead, Residual,
+    Classifier, Convolution as ConvolutionHead, Hash, Head, Linear as LinearHead, Mlp, MultiHead, Residual,
     StructuralSparse as StructuralSparseHead,
 };
+pub use convolution::Convolution;
 pub use dense::Dense;
 pub use multi_head::MultiHeadProjection;
 pub use structural::StructuralSparse;
@@ -33,6 +35,8 @@ pub enum Stage {
     MultiHead(MultiHeadProjection),
     /// Queries mapped by a matrix of blocks, documents as they are.
     StructuralSparse(StructuralSparse),
+    /// Blocks of filters over images.
+    Convolution(Convolution),
 }
 
 /// `x / max(‖x‖₂, 1e-12)` per row.
@@ -47,6 +51,7 @@ impl Stage {
             Stage::Normalize(_) => ops::normalize(x),
             Stage::MultiHead(heads) => heads.forward(x),
             Stage::StructuralSparse(map) => map.forward(x, queries),
+            Stage::Convolution(blocks) => blocks.forward(x),
         }
     }
 
@@ -54,7 +59,7 @@ impl Stage {
     pub fn linear(&self) -> Option<&Linear> {
         match self {
             Stage::Dense(dense) => Some(&dense.linear),
-            Stage::Normalize(_) | Stage::StructuralSparse(_) => None,
+            Stage::Normalize(_) | Stage::StructuralSparse(_) | Stage::Convolution(_) => None,
             Stage::MultiHead(heads) => Some(&heads.linear),
         }
     }
@@ -66,6 +71,7 @@ impl Stage {
             Stage::Normalize(_) => input,
             Stage::MultiHead(heads) => heads.linear.dims().1,
             Stage::StructuralSparse(map) => map.dim(),
+            Stage::Convolution(blocks) => blocks.output(),
         }
     }
 
@@ -76,6 +82,7 @@ impl Stage {
             Stage::Normalize(_) => None,
             Stage::MultiHead(heads) => Some(heads.linear.dims().0),
             Stage::StructuralSparse(map) => Some(map.dim()),
+            Stage::Convolution(blocks) => Some(blocks.input()),
         }
     }
 }

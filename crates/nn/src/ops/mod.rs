@@ -7,6 +7,7 @@
 mod array;
 mod attention;
 mod blocks;
+mod convolution;
 mod elementwise;
 mod embedding;
 mod graph;
@@ -21,6 +22,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
+use parallax_kernels::convolution::Convolution;
 use parallax_kernels::linear::Precision as Product;
 use parallax_random::Key;
 
@@ -179,6 +181,36 @@ pub fn blocks(x: Tensor<2>, w: Tensor<3>, rows: usize) -> Tensor<2> {
         return plain::blocks(x, w, rows);
     }
     graph::apply(blocks::Blocks { rows }, vec![x.into_dispatch(), w.into_dispatch()])
+}
+
+/// Images of one size, filtered: x `[B, C · H · W]`, w `[F, C, k₀, k₁]` with odd k, to `[B, F · H · W]`. Outside of an image
+/// there are zeros, so that it keeps its size.
+pub fn convolve(x: Tensor<2>, [channels, height, width]: [usize; 3], w: Tensor<4>) -> Tensor<2> {
+    let [filters, _, rows, columns] = w.dims();
+    let sizes = Convolution {
+        batch: x.dims()[0],
+        channels,
+        size: [height, width],
+        filters,
+        kernel: [rows, columns],
+        stride: [1, 1],
+        padding: [rows / 2, columns / 2],
+        dilation: [1, 1],
+        groups: 1,
+    };
+    if !fused(&x) {
+        return plain::convolve(x, w, sizes);
+    }
+    graph::apply(convolution::Convolve { sizes }, vec![x.into_dispatch(), w.into_dispatch()])
+}
+
+/// The largest of 0 and each two by two pixels of images: x `[B, C · H · W]` to `[B, C · ⌊H / 2⌋ · ⌊W / 2⌋]`. A last odd row or
+/// column is left out.
+pub fn relu_pool(x: Tensor<2>, image: [usize; 3]) -> Tensor<2> {
+    if !fused(&x) {
+        return plain::relu_pool(x, image);
+    }
+    graph::apply(convolution::ReluPool { image }, vec![x.into_dispatch()])
 }
 
 /// Scaled dot-product attention of every text of a flat sequence.

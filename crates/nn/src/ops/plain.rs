@@ -1,6 +1,8 @@
 //! The same functions from the tensor engine's own operations, for any device.
 
+use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
 use burn::tensor::{Int, Tensor, TensorData, activation, module};
+use parallax_kernels::convolution::Convolution;
 use parallax_random::Key;
 use rayon::prelude::*;
 
@@ -40,6 +42,20 @@ pub(super) fn blocks(x: Tensor<2>, w: Tensor<3>, rows: usize) -> Tensor<2> {
     let mapped = x.clone().slice([0..rows, 0..d]).reshape([rows, g, b]).swap_dims(0, 1);
     let mapped = mapped.matmul(w).swap_dims(0, 1).reshape([rows, d]);
     if rows == n { mapped } else { Tensor::cat(vec![mapped, x.slice([rows..n, 0..d])], 0) }
+}
+
+pub(super) fn convolve(x: Tensor<2>, w: Tensor<4>, sizes: Convolution) -> Tensor<2> {
+    let [height, width] = sizes.size;
+    let options = ConvOptions::new(sizes.stride, sizes.padding, sizes.dilation, sizes.groups);
+    let y = module::conv2d(x.reshape([sizes.batch, sizes.channels, height, width]), w, None, options);
+    y.reshape([sizes.batch, sizes.filters * height * width])
+}
+
+pub(super) fn relu_pool(x: Tensor<2>, [channels, height, width]: [usize; 3]) -> Tensor<2> {
+    let n = x.dims()[0];
+    let x = activation::relu(x.reshape([n, channels, height, width]));
+    let y = module::max_pool2d(x, MaxPoolOptions::new([2, 2]));
+    y.reshape([n, channels * (height / 2) * (width / 2)])
 }
 
 fn joined(mut parts: Vec<Tensor<2>>, dim: usize) -> Tensor<2> {
