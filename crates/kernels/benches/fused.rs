@@ -400,6 +400,7 @@ fn convolutions(bench: &Bench) {
         ("3x3 64>64 of 56x56", layer(64, 56, 64, 3, 1)),
         ("3x3 256>256 of 14x14", layer(256, 14, 256, 3, 1)),
         ("1x1 256>64 of 56x56", layer(256, 56, 64, 1, 1)),
+        ("3x3 64>64 of 13x13", Convolution { batch: 100, ..layer(64, 13, 64, 3, 1) }),
         ("3x3 each of 128 of 56x56", layer(128, 56, 128, 3, 128)),
     ] {
         let inputs = shape.channels / shape.groups * shape.kernel[0] * shape.kernel[1];

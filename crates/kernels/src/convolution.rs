@@ -5,7 +5,7 @@
 //! `y[b, f, i, j] = bias[f] + Σ_{c, u, v} w[f, c, u, v] · x[b, g(f) + c, i·stride₀ − padding₀ + u·dilation₀, …]`, where
 //! g(f) is the first channel of the group of filter f: what PyTorch's `conv2d` computes.
 //!
-//! Pixels of the output are taken in tiles. The patches under a tile are written out as columns and multiplied with the
+//! Pixels of the output are taken in tiles, small images several to a tile. The patches under a tile are written out as columns and multiplied with the
 //! filters by [`crate::linear`], in any of its precisions; where every channel has a few filters of its own, rows of pixels
 //! are multiplied and added in place, in 32 bits. Work runs on the current rayon pool. Sums over pixels and images run
 //! in blocks of fixed size, in order, so the bytes are the same for any number of threads.
@@ -21,6 +21,7 @@ use crate::linear::{Epilogue, Packed, Precision};
 use crate::share::{self, Parts};
 use patches::Patches;
 pub use pooling::{relu_pool, relu_pool_backward};
+use std::ops::Range;
 
 /// Pixels of the output of a tile.
 const TILE: usize = 512;
@@ -140,22 +141,23 @@ impl Convolution {
             return channelwise::forward(&s, isa, x, w, bias, y);
         }
         let y = Parts::new(y);
-        let (tiles, k) = (s.pixels.div_ceil(TILE), s.inputs * s.taps);
-        share::jobs(self.batch * self.groups * tiles, usize::MAX, |job| {
-            let (image, group, tile) = (job / tiles / self.groups, job / tiles % self.groups, job % tiles);
-            let patches = Patches::new(&s, tile);
-            let count = patches.count();
-            let columns = patches.columns(s.inputs_of(x, image, group));
-            let packed = Packed::plain_on(isa, &columns, k, count, precision);
+        let tiles: Vec<Patches<'_>> = Patches::of(&s, 0..self.batch).collect();
+        let k = s.inputs * s.taps;
+        share::jobs(tiles.len() * self.groups, usize::MAX, |job| {
+            let (patches, group) = (&tiles[job / self.groups], job % self.groups);
+            let (count, each) = (patches.count(), patches.each());
+            let packed = Packed::plain_on(isa, &patches.columns(x, group), k, count, precision);
             let mut out = vec![0.0; s.outputs * count];
-            packed.product(s.filters_of(w, group), s.outputs, Epilogue::default(), &mut out);
+            packed.product(&w[s.filters_of(group)], s.outputs, Epilogue::default(), &mut out);
             for (f, out) in out.chunks_exact(count).enumerate() {
                 let filter = group * s.outputs + f;
-                let at = (image * self.filters + filter) * s.pixels + patches.first();
                 let bias = bias.map_or(0.0, |bias| bias[filter]);
-                // SAFETY: every job has pixels of its own.
-                let to = unsafe { y.part(at..at + count) };
-                to.iter_mut().zip(out).for_each(|(to, v)| *to = v + bias);
+                for (image, out) in patches.images().zip(out.chunks_exact(each)) {
+                    let at = (image * self.filters + filter) * s.pixels + patches.first();
+                    // SAFETY: every job has pixels of its own.
+                    let to = unsafe { y.part(at..at + each) };
+                    to.iter_mut().zip(out).for_each(|(to, v)| *to = v + bias);
+                }
             }
         });
     }
@@ -176,26 +178,30 @@ impl Convolution {
         }
         let precision = for_gradients(precision);
         let k = s.inputs * s.taps;
-        let dx = Parts::new(dx);
+        // The filters of each group by number of the filter: [k, outputs].
+        let turn = |group: usize| -> Vec<f32> {
+            let filters = &w[s.filters_of(group)];
+            (0..k).flat_map(|at| filters[at..].iter().step_by(k).take(s.outputs).copied()).collect()
+        };
+        let turned: Vec<Vec<f32>> = (0..self.groups).map(turn).collect();
+        let (dx, together) = (Parts::new(dx), Patches::together(&s));
         // Tiles of one image overlap in its gradient: they are added in order by one thread.
-        share::jobs(self.batch * self.groups, usize::MAX, |job| {
-            let (image, group) = (job / self.groups, job % self.groups);
-            let first = (image * self.channels + group * s.inputs) * s.image;
-            // SAFETY: every job has channels of its own.
-            let dx = unsafe { dx.part(first..first + s.inputs * s.image) };
-            dx.fill(0.0);
-            // The filters by number of the filter: [k, outputs].
-            let filters = s.filters_of(w, group);
-            let turned: Vec<f32> =
-                (0..k * s.outputs).map(|at| filters[at % s.outputs * k + at / s.outputs]).collect();
-            for tile in 0..s.pixels.div_ceil(TILE) {
-                let patches = Patches::new(&s, tile);
+        share::jobs(self.batch.div_ceil(together) * self.groups, usize::MAX, |job| {
+            let (first, group) = (job / self.groups * together, job % self.groups);
+            let images = first..self.batch.min(first + together);
+            for patches in Patches::of(&s, images.clone()) {
                 let count = patches.count();
-                let slopes = s.tile_of(dy, image, group, &patches);
-                let packed = Packed::plain_on(isa, &slopes, s.outputs, count, precision);
+                let packed = Packed::plain_on(isa, &patches.slopes(dy, group), s.outputs, count, precision);
                 let mut columns = vec![0.0; k * count];
-                packed.product(&turned, k, Epilogue::default(), &mut columns);
-                patches.add_to(&columns, dx);
+                packed.product(&turned[group], k, Epilogue::default(), &mut columns);
+                for (place, image) in images.clone().enumerate() {
+                    // SAFETY: every job has channels of its own.
+                    let dx = unsafe { dx.part(s.inputs_of(image, group)) };
+                    if patches.first() == 0 {
+                        dx.fill(0.0);
+                    }
+                    patches.add_to(&columns, place, dx);
+                }
             }
         });
     }
@@ -227,16 +233,12 @@ impl Convolution {
             // SAFETY: every job has sums of its own.
             let sum = unsafe { out.part(at..at + each) };
             let mut before = vec![0.0; each];
-            for image in part * images..self.batch.min((part + 1) * images) {
-                for tile in 0..s.pixels.div_ceil(TILE) {
-                    let patches = Patches::new(&s, tile);
-                    let slopes = s.tile_of(dy, image, group, &patches);
-                    let columns = patches.columns(s.inputs_of(x, image, group));
-                    let packed = Packed::transposed_on(isa, &columns, k, patches.count(), precision);
-                    before.copy_from_slice(sum);
-                    let epilogue = Epilogue { residual: Some(&before), ..Epilogue::default() };
-                    packed.product(&slopes, s.outputs, epilogue, sum);
-                }
+            for patches in Patches::of(&s, part * images..self.batch.min((part + 1) * images)) {
+                let (slopes, columns) = (patches.slopes(dy, group), patches.columns(x, group));
+                let packed = Packed::transposed_on(isa, &columns, k, patches.count(), precision);
+                before.copy_from_slice(sum);
+                let epilogue = Epilogue { residual: Some(&before), ..Epilogue::default() };
+                packed.product(&slopes, s.outputs, epilogue, sum);
             }
         });
         dw.fill(0.0);
@@ -285,25 +287,15 @@ impl Sizes {
         self.inputs == 1 && self.outputs < 8
     }
 
-    /// The channels of a group of an image.
-    fn inputs_of<'a>(&self, x: &'a [f32], image: usize, group: usize) -> &'a [f32] {
+    /// Where the channels of a group of an image stand.
+    fn inputs_of(&self, image: usize, group: usize) -> Range<usize> {
         let first = (image * self.all.channels + group * self.inputs) * self.image;
-        &x[first..first + self.inputs * self.image]
+        first..first + self.inputs * self.image
     }
 
-    /// The filters of a group, `[outputs, inputs·taps]`.
-    fn filters_of<'a>(&self, w: &'a [f32], group: usize) -> &'a [f32] {
+    /// Where the filters of a group stand, `[outputs, inputs·taps]`.
+    fn filters_of(&self, group: usize) -> Range<usize> {
         let size = self.outputs * self.inputs * self.taps;
-        &w[group * size..(group + 1) * size]
-    }
-
-    /// The pixels of a tile in the channels of a group of the output, `[outputs, count]`.
-    fn tile_of(&self, dy: &[f32], image: usize, group: usize, patches: &Patches<'_>) -> Vec<f32> {
-        let first = (image * self.all.filters + group * self.outputs) * self.pixels + patches.first();
-        let mut tile = Vec::with_capacity(self.outputs * patches.count());
-        for f in 0..self.outputs {
-            tile.extend_from_slice(&dy[first + f * self.pixels..][..patches.count()]);
-        }
-        tile
+        group * size..(group + 1) * size
     }
 }

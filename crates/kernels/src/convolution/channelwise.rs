@@ -96,7 +96,7 @@ pub(super) fn forward(s: &Sizes, isa: Isa, x: &[f32], w: &[f32], bias: Option<&[
     let y = Parts::new(y);
     share::jobs(s.all.batch * filters, usize::MAX, |job| {
         let (image, filter) = (job / filters, job % filters);
-        let x = s.inputs_of(x, image, filter / s.outputs);
+        let x = &x[s.inputs_of(image, filter / s.outputs)];
         // SAFETY: every job has a channel of its own.
         let y = unsafe { y.part(job * s.pixels..(job + 1) * s.pixels) };
         y.fill(bias.map_or(0.0, |bias| bias[filter]));
@@ -138,7 +138,7 @@ pub(super) fn weight_gradient(s: &Sizes, isa: Isa, dy: &[f32], x: &[f32], dw: &m
         let dw = unsafe { dw.part(filter * s.taps..(filter + 1) * s.taps) };
         dw.fill(0.0);
         for image in 0..s.all.batch {
-            let x = s.inputs_of(x, image, filter / s.outputs);
+            let x = &x[s.inputs_of(image, filter / s.outputs)];
             let dy = &dy[(image * s.all.filters + filter) * s.pixels..][..s.pixels];
             for (tap, dw) in dw.iter_mut().enumerate() {
                 let mut sum = 0.0;
