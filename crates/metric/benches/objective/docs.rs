@@ -155,6 +155,13 @@ const LOSSES: &[[&str; 5]] = &[
         "row",
     ],
     [
+        "similarity_distillation",
+        "anchor: `τ² KL(softmax(t/τ_t) ‖ softmax(s/τ))` of a teacher's `t`; or pair: `(s − t)²`",
+        "cosine, mean",
+        "Hinton 2015, Tung 2019",
+        "row",
+    ],
+    [
         "proxy_anchor",
         "proxy: `log(1 + Σ_P e^(−α(s − δ)))` over its class, `log(1 + Σ_N e^(α(s + δ)))` over the others",
         "cosine, mean",

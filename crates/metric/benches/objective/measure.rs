@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use parallax_kernels::gemm;
 use parallax_metric::scored::Targets;
-use parallax_metric::{Batch, Context, LossConfig, MinerConfig, Objective, Own, Refs, miner, proxy};
+use parallax_metric::{Batch, Context, LossConfig, MinerConfig, Objective, Own, Refs, Teacher, miner, proxy};
 use parallax_random::Key;
 
 /// Dimensions of the embeddings.
@@ -81,6 +81,7 @@ pub(crate) struct Data {
     refs: Option<(Vec<f32>, Vec<u32>)>,
     proxies: Option<Vec<f32>>,
     targets: Option<Vec<f64>>,
+    teacher: Option<Vec<f32>>,
 }
 
 fn normal(seed: u64, values: usize) -> Vec<f32> {
@@ -89,7 +90,9 @@ fn normal(seed: u64, values: usize) -> Vec<f32> {
 
 impl Data {
     pub(crate) fn new(b: usize, objective: &Objective) -> Self {
-        let (wants, classes) = (objective.wants(), (b / PER_CLASS).max(1));
+        let wants = objective.wants();
+        // A logit for each class.
+        let classes = if wants.logits { DIM } else { (b / PER_CLASS).max(1) };
         let each = if wants.targets == Some(Targets::Lists) { NEGATIVES } else { 0 };
         let references = b * (1 + each);
         let paired = wants.pairs;
@@ -100,6 +103,7 @@ impl Data {
             refs: paired.then(|| (normal(2, references * DIM), (0..references as u32).collect())),
             proxies: wants.proxies.map(|each| proxy::initial(classes, each, DIM, Key::new(3))),
             targets: wants.targets.map(|_| (0..references).map(|i| Key::new(4).uniform(i as u64)).collect()),
+            teacher: wants.teacher.map(|_| normal(5, b * DIM)),
         }
     }
 
@@ -117,6 +121,7 @@ impl Data {
             want_ref_grad: true,
             proxies: self.proxies.as_deref(),
             targets: self.targets.as_deref(),
+            teacher: self.teacher.as_deref().map(|x| Teacher::Embeddings { x, r: &[], dim: DIM }),
             ..Context::default()
         };
         black_box(objective.evaluate_with(&batch, &context).expect("a valid batch"));
