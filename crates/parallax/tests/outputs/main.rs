@@ -1,7 +1,8 @@
-//! Heads whose outputs are not compared by cosine: logits of a classifier, and binary codes.
+//! Heads with something of their own: logits of a classifier, binary codes, filters over images.
 
 mod classifier;
 mod hashing;
+mod images;
 
 use std::path::{Path, PathBuf};
 
