@@ -7,6 +7,7 @@ mod headline;
 mod maps;
 mod markers;
 mod measures;
+mod plane;
 mod queries;
 mod run;
 mod sheet;

@@ -2,16 +2,11 @@
 
 use std::fmt::Write;
 
+use super::plane::{HEIGHT, Plane, WIDTH};
 use super::{Page, ticks};
 use crate::escape::{script_json, shorten};
 use crate::{Chart, Series, format_number};
 
-const WIDTH: f64 = 360.0;
-const HEIGHT: f64 = 220.0;
-const LEFT: f64 = 50.0;
-const RIGHT: f64 = 14.0;
-const TOP: f64 = 12.0;
-const BOTTOM: f64 = 38.0;
 /// Points drawn of a line; of longer ones the lowest and highest of each stretch.
 const POINTS: usize = 600;
 /// Lines of this many points have no mark at each, and may be smoothed.
@@ -20,13 +15,13 @@ const LINES: usize = 8;
 
 /// Whether there is a chart to draw.
 pub(super) fn any(charts: &[Chart]) -> bool {
-    charts.iter().any(|chart| Frame::new(chart).is_some())
+    charts.iter().any(|chart| plane(chart).is_some())
 }
 
 /// One chart by itself; nothing where it has no points. `number` tells it from the other charts of the page.
 pub(super) fn chart(page: &mut Page, chart: &Chart, number: usize) {
-    if let Some(frame) = Frame::new(chart) {
-        draw(page, chart, &frame, number);
+    if let Some(plane) = plane(chart) {
+        draw(page, chart, &plane, number);
     }
 }
 
@@ -39,73 +34,60 @@ pub(super) fn charts(page: &mut Page, charts: &[Chart]) {
     );
     page.raw("<div class=\"charts\">\n");
     for (at, chart) in charts.iter().enumerate() {
-        if let Some(frame) = Frame::new(chart) {
-            draw(page, chart, &frame, at);
+        if let Some(plane) = plane(chart) {
+            draw(page, chart, &plane, at);
         }
     }
     page.raw("</div>\n</section>\n");
-}
-
-/// The window of a chart.
-struct Frame {
-    x: (f64, f64),
-    y: (f64, f64),
 }
 
 fn finite(series: &Series) -> impl Iterator<Item = (f64, f64)> + '_ {
     series.points.iter().copied().filter(|(x, y)| x.is_finite() && y.is_finite())
 }
 
-impl Frame {
-    fn new(chart: &Chart) -> Option<Self> {
-        let mut points = chart.series.iter().take(LINES).flat_map(finite);
-        let first = points.next()?;
-        let mut frame = Frame { x: (first.0, first.0), y: (first.1, first.1) };
-        for (x, y) in points {
-            frame.x = (frame.x.0.min(x), frame.x.1.max(x));
-            frame.y = (frame.y.0.min(y), frame.y.1.max(y));
-        }
-        let widen = |(low, high): (f64, f64), share: f64| {
-            let margin = if high > low { (high - low) * share } else { high.abs().max(1e-6) * 0.5 };
-            (low - margin, high + margin)
-        };
-        // A line that comes near zero is shown down to zero.
-        let to_zero = frame.y.0 >= 0.0 && frame.y.0 < 0.35 * frame.y.1;
-        frame.y = widen(frame.y, 0.07);
-        if to_zero {
-            frame.y.0 = 0.0;
-        }
-        if frame.x.0 == frame.x.1 {
-            frame.x = (frame.x.0 - 1.0, frame.x.1 + 1.0);
-        }
-        let sane = |(low, high): (f64, f64)| (high - low).is_finite() && high > low;
-        (sane(frame.x) && sane(frame.y)).then_some(frame)
+/// The plane that holds all points of a chart, where it has any.
+fn plane(chart: &Chart) -> Option<Plane> {
+    let mut points = chart.series.iter().take(LINES).flat_map(finite);
+    let first = points.next()?;
+    let mut plane = Plane { x: (first.0, first.0), y: (first.1, first.1) };
+    for (x, y) in points {
+        plane.x = (plane.x.0.min(x), plane.x.1.max(x));
+        plane.y = (plane.y.0.min(y), plane.y.1.max(y));
     }
-
-    fn at(&self, (x, y): (f64, f64)) -> (f64, f64) {
-        let across = (x - self.x.0) / (self.x.1 - self.x.0);
-        let up = (y - self.y.0) / (self.y.1 - self.y.0);
-        (LEFT + across * (WIDTH - LEFT - RIGHT), HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM))
+    let widen = |(low, high): (f64, f64), share: f64| {
+        let margin = if high > low { (high - low) * share } else { high.abs().max(1e-6) * 0.5 };
+        (low - margin, high + margin)
+    };
+    // A line that comes near zero is shown down to zero.
+    let to_zero = plane.y.0 >= 0.0 && plane.y.0 < 0.35 * plane.y.1;
+    plane.y = widen(plane.y, 0.07);
+    if to_zero {
+        plane.y.0 = 0.0;
     }
-
-    /// A line through points, broken where a value is missing.
-    fn path(&self, points: &[(f64, f64)]) -> String {
-        let mut path = String::new();
-        let mut pen = false;
-        for &point in points {
-            if !(point.0.is_finite() && point.1.is_finite()) {
-                pen = false;
-                continue;
-            }
-            let (x, y) = self.at(point);
-            let _ = write!(path, "{}{x:.1} {y:.1}", if pen { "L" } else { "M" });
-            pen = true;
-        }
-        path
+    if plane.x.0 == plane.x.1 {
+        plane.x = (plane.x.0 - 1.0, plane.x.1 + 1.0);
     }
+    let sane = |(low, high): (f64, f64)| (high - low).is_finite() && high > low;
+    (sane(plane.x) && sane(plane.y)).then_some(plane)
 }
 
-fn draw(page: &mut Page, chart: &Chart, frame: &Frame, number: usize) {
+/// A line through points, broken where a value is missing.
+fn path(plane: &Plane, points: &[(f64, f64)]) -> String {
+    let mut path = String::new();
+    let mut pen = false;
+    for &point in points {
+        if !(point.0.is_finite() && point.1.is_finite()) {
+            pen = false;
+            continue;
+        }
+        let (x, y) = plane.at(point);
+        let _ = write!(path, "{}{x:.1} {y:.1}", if pen { "L" } else { "M" });
+        pen = true;
+    }
+    path
+}
+
+fn draw(page: &mut Page, chart: &Chart, plane: &Plane, number: usize) {
     let series = &chart.series[..chart.series.len().min(LINES)];
     page.raw("<figure class=\"chart\">\n<figcaption><h3 id=\"chart-").raw(&number.to_string()).raw("\">");
     page.name(&chart.title).raw("</h3>");
@@ -119,52 +101,29 @@ fn draw(page: &mut Page, chart: &Chart, frame: &Frame, number: usize) {
     }
     page.raw("</figcaption>\n");
     let mut svg = String::new();
-    for tick in ticks::ticks(frame.y.0, frame.y.1, 5) {
-        let (_, y) = frame.at((frame.x.0, tick.value));
-        let _ = write!(
-            svg,
-            "<path class=\"grid\" d=\"M{LEFT} {y:.1}H{}\"/><text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
-            WIDTH - RIGHT,
-            LEFT - 6.0,
-            y + 4.0,
-            tick.label
-        );
+    plane.grid(&mut svg);
+    for tick in ticks::ticks(plane.x.0, plane.x.1, 5).iter().filter(|tick| tick.value.fract() == 0.0) {
+        plane.tick(&mut svg, tick.value, &tick.label);
     }
-    let bottom = HEIGHT - BOTTOM;
-    for tick in ticks::ticks(frame.x.0, frame.x.1, 5).iter().filter(|tick| tick.value.fract() == 0.0) {
-        let (x, _) = frame.at((tick.value, frame.y.0));
-        let _ = write!(
-            svg,
-            "<path class=\"tick\" d=\"M{x:.1} {bottom}v4\"/><text x=\"{x:.1}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
-            bottom + 17.0,
-            tick.label
-        );
-    }
-    let _ = write!(
-        svg,
-        "<path class=\"axis\" d=\"M{LEFT} {bottom}H{}\"/><text x=\"{}\" y=\"{}\" text-anchor=\"end\">step</text>",
-        WIDTH - RIGHT,
-        WIDTH - RIGHT,
-        HEIGHT - 4.0
-    );
+    Plane::axis(&mut svg, "step");
     let mut data = Vec::new();
     for (at, line) in series.iter().enumerate() {
         let points = thinned(&line.points);
         let smooth = chart.smooth && finite(line).count() >= SMOOTHED;
         let dense = finite(line).count() >= SMOOTHED;
         let class = if smooth { "raw" } else { "line" };
-        let _ = write!(svg, "<path class=\"{class} k{at}\" d=\"{}\"/>", frame.path(&points));
+        let _ = write!(svg, "<path class=\"{class} k{at}\" d=\"{}\"/>", path(plane, &points));
         if smooth {
             let _ =
-                write!(svg, "<path class=\"line k{at}\" d=\"{}\"/>", frame.path(&thinned(&smoothed(line))));
+                write!(svg, "<path class=\"line k{at}\" d=\"{}\"/>", path(plane, &thinned(&smoothed(line))));
         } else if !dense {
             for point in points.iter().copied().filter(|(x, y)| x.is_finite() && y.is_finite()) {
-                let (x, y) = frame.at(point);
+                let (x, y) = plane.at(point);
                 let _ = write!(svg, "<circle class=\"mark k{at}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"2.5\"/>");
             }
         }
         for point in points.into_iter().filter(|(x, y)| x.is_finite() && y.is_finite()) {
-            let (x, y) = frame.at(point);
+            let (x, y) = plane.at(point);
             data.push((point, x, y, at));
         }
     }

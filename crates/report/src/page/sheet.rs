@@ -2,16 +2,11 @@
 
 use std::fmt::Write;
 
+use super::plane::{HEIGHT, Plane, WIDTH};
 use super::{Page, charts, document, settings, ticks};
 use crate::escape::shorten;
 use crate::{IntervalLine, Part, Points, Section, Sheet, Table, format_number};
 
-const WIDTH: f64 = 360.0;
-const HEIGHT: f64 = 200.0;
-const LEFT: f64 = 50.0;
-const RIGHT: f64 = 14.0;
-const TOP: f64 = 10.0;
-const BOTTOM: f64 = 36.0;
 /// Rows of a table, and points of a picture, that the page keeps.
 const MOST: usize = 2000;
 
@@ -140,52 +135,33 @@ fn draw_points(page: &mut Page, chart: &Points) {
         names => Some((-0.5, names as f64 - 0.5)),
     };
     let (Some(across), Some(up)) = (across, span(points.iter().map(|p| p.2))) else { return };
-    let x_at = |x: f64| LEFT + (x - across.0) / (across.1 - across.0) * (WIDTH - LEFT - RIGHT);
-    let y_at = |y: f64| HEIGHT - BOTTOM - (y - up.0) / (up.1 - up.0) * (HEIGHT - TOP - BOTTOM);
+    let plane = Plane { x: across, y: up };
     page.raw("<figure class=\"chart\">\n<figcaption><h3>").name(&chart.title).raw("</h3></figcaption>\n");
     let mut svg = String::new();
-    for tick in ticks::ticks(up.0, up.1, 5) {
-        let y = y_at(tick.value);
-        let _ = write!(
-            svg,
-            "<path class=\"grid\" d=\"M{LEFT} {y:.1}H{}\"/><text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
-            WIDTH - RIGHT,
-            LEFT - 6.0,
-            y + 4.0,
-            tick.label
-        );
-    }
-    let bottom = HEIGHT - BOTTOM;
-    let mut tick = |x: f64, label: &str| {
-        let _ = write!(
-            svg,
-            "<path class=\"tick\" d=\"M{x:.1} {bottom}v4\"/><text x=\"{x:.1}\" y=\"{}\" text-anchor=\"middle\">{label}</text>",
-            bottom + 17.0
-        );
-    };
+    plane.grid(&mut svg);
+    let mut tick = |x: f64, label: &str| plane.tick(&mut svg, x, label);
     if !chart.names.is_empty() {
         for (at, name) in chart.names.iter().enumerate() {
             let mut label = String::new();
             crate::escape::escape(&mut label, &shorten(name, 60 / chart.names.len().max(1)));
-            tick(x_at(at as f64), &label);
+            tick(at as f64, &label);
         }
     } else if chart.log {
         let (low, high) = (across.0.ceil() as i32, across.1.floor() as i32);
         if low <= high {
-            (low..=high)
-                .for_each(|power| tick(x_at(f64::from(power)), &format!("1e{power}").replace('-', "−")));
+            (low..=high).for_each(|power| tick(f64::from(power), &format!("1e{power}").replace('-', "−")));
         } else {
             for end in [across.0, across.1] {
-                tick(x_at(end), &format!("{:.1e}", 10f64.powf(end)).replace('-', "−"));
+                tick(end, &format!("{:.1e}", 10f64.powf(end)).replace('-', "−"));
             }
         }
     } else {
-        ticks::ticks(across.0, across.1, 5).iter().for_each(|t| tick(x_at(t.value), &t.label));
+        ticks::ticks(across.0, across.1, 5).iter().for_each(|t| tick(t.value, &t.label));
     }
-    let _ = write!(svg, "<path class=\"axis\" d=\"M{LEFT} {bottom}H{}\"/>", WIDTH - RIGHT);
+    Plane::axis(&mut svg, "");
     for (at, x, y) in points {
         let marked = chart.marked == Some(at);
-        let (x, y) = (x_at(x), y_at(y));
+        let (x, y) = plane.at((x, y));
         let _ = write!(svg, "<circle class=\"mark k0\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\"/>");
         if marked {
             let _ = write!(svg, "<circle class=\"ring\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"6\"/>");
