@@ -30,14 +30,18 @@ mod amx;
 pub mod binary;
 mod candidates;
 mod encode;
+mod mutual;
 mod queries;
 mod select;
+#[cfg(target_arch = "x86_64")]
+mod single;
 #[cfg(test)]
 mod tests;
 mod tile;
 mod waiting;
 
 pub use candidates::{Candidates, Found};
+pub use mutual::Mutual;
 pub use queries::{Hit, Queries, Scratch, Sink};
 pub use tile::Tile;
 pub use waiting::{Bounded, Waiting};

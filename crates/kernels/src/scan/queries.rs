@@ -1,5 +1,7 @@
-use super::encode::{Facts, Side, U, encode, stride};
+use super::encode::{self, Facts, U, encode, stride};
 use super::select::{Raw, select};
+#[cfg(target_arch = "x86_64")]
+use super::single;
 use super::tile::{BLOCK, GROUP, LONGEST_INT8};
 use super::{BLANK, Form, Line, Metric, Tile, bytes, bytes_mut, on};
 use crate::isa::{self, Isa};
@@ -8,8 +10,33 @@ use crate::{exact, gemm};
 /// Hits that are handed over together; floors are looked at again after each.
 const BATCH: usize = 256;
 /// Gallery rows and queries of a 32-bit product: a block of values stays in the cache.
-const SINGLE_ROWS: usize = 128;
-const SINGLE_QUERIES: usize = 64;
+const SINGLE: Shape = Shape { deep: 128, wide: 64, batch: BATCH };
+/// Fewer queries than these would leave most of a panel empty.
+const FEWEST: usize = 6;
+/// Where products are compared in registers: the rows stay in the first cache, the queries in the second.
+const FUSED: Shape = Shape { deep: 48, wide: 256, batch: 4 * BATCH };
+
+/// Gallery rows and queries that are compared together, and hits after which they are handed over.
+#[derive(Clone, Copy)]
+pub(super) struct Shape {
+    pub(super) deep: usize,
+    pub(super) wide: usize,
+    pub(super) batch: usize,
+}
+
+impl Shape {
+    pub(super) fn of(form: Form, fused: bool) -> Shape {
+        match form {
+            Form::Single if fused => FUSED,
+            Form::Single => SINGLE,
+            _ => Shape { deep: BLOCK, wide: BLOCK, batch: BATCH },
+        }
+    }
+
+    pub(super) fn most_hits(self) -> usize {
+        self.batch + self.deep * self.wide
+    }
+}
 
 /// A pair whose score may reach its query's floor.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -37,39 +64,45 @@ pub trait Sink {
 /// Room for a scan, to be used again by the next.
 #[derive(Debug, Default)]
 pub struct Scratch {
-    block: Vec<Line>,
-    hits: Vec<Raw>,
-    floors: Vec<f32>,
-    errors: Vec<f64>,
+    pub(super) block: Vec<Line>,
+    #[cfg(target_arch = "x86_64")]
+    pub(super) panels: Vec<Line>,
+    pub(super) side: Side,
+    /// The other direction of [`Mutual`](super::Mutual).
+    pub(super) back: Side,
+}
+
+/// What a scan keeps for its queries.
+#[derive(Debug, Default)]
+pub(super) struct Side {
+    pub(super) hits: Vec<Raw>,
+    pub(super) floors: Vec<f32>,
+    pub(super) errors: Vec<f64>,
 }
 
 impl Scratch {
-    /// Hits that come before the sink may settle them.
+    /// Hits that come before the sink may settle them, at most.
     pub fn most_hits(form: Form) -> usize {
-        let (deep, wide) = block(form);
-        BATCH + deep * wide
+        Shape::of(form, true).most_hits().max(Shape::of(form, false).most_hits())
     }
 
     /// Bytes that it holds at most.
     pub fn memory_bytes(form: Form) -> usize {
-        let (deep, wide) = block(form);
-        4 * deep * wide + 3 * Scratch::most_hits(form) * size_of::<Raw>() + 12 * wide
+        let block = Shape::of(form, false);
+        4 * block.deep * block.wide
+            + 3 * Scratch::most_hits(form) * size_of::<Raw>()
+            + 12 * block.wide.max(Shape::of(form, true).wide)
     }
-}
-
-/// Gallery rows and queries of a block of values.
-fn block(form: Form) -> (usize, usize) {
-    if form == Form::Single { (SINGLE_ROWS, SINGLE_QUERIES) } else { (BLOCK, BLOCK) }
 }
 
 /// A block of queries, made ready for a form: as many as share a tile.
 #[derive(Debug)]
 pub struct Queries<'a> {
-    isa: Isa,
+    pub(super) isa: Isa,
     form: Form,
-    metric: Metric,
-    dim: usize,
-    values: &'a [f32],
+    pub(super) metric: Metric,
+    pub(super) dim: usize,
+    pub(super) values: &'a [f32],
     /// Panels of 16 queries: of each run of 64 bytes, 16 lines with four bytes of every query.
     panels: Vec<Line>,
     /// Rounded queries one after another, where no tile registers are there to read panels.
@@ -95,6 +128,23 @@ impl<'a> Queries<'a> {
     /// # Panics
     /// As [`new`](Self::new), and if the instruction set is above the current one or cannot compute the form.
     pub fn on(isa: Isa, form: Form, metric: Metric, values: &'a [f32], dim: usize, centre: &[f32]) -> Self {
+        let mut queries = Queries::without_panels(isa, form, metric, values, dim, centre);
+        #[cfg(target_arch = "x86_64")]
+        if fused(isa, form, queries.len()) {
+            single::pack(values, dim, &mut queries.panels);
+        }
+        queries
+    }
+
+    /// As [`on`](Self::on); 32-bit queries are not laid out in panels.
+    pub(super) fn without_panels(
+        isa: Isa,
+        form: Form,
+        metric: Metric,
+        values: &'a [f32],
+        dim: usize,
+        centre: &[f32],
+    ) -> Self {
         assert!(isa <= isa::current() && form.runs_on(isa), "{form:?} on {isa}");
         assert!(form != Form::Int8 || dim <= LONGEST_INT8, "sums over {dim} products of codes leave 32 bits");
         assert!(
@@ -118,7 +168,7 @@ impl<'a> Queries<'a> {
             .enumerate()
             .map(|(at, row)| {
                 let out = &mut bytes_mut(&mut plain)[at * stride..(at + 1) * stride];
-                encode(isa, form, metric, Side::Query, row, centre, &mut moved, out)
+                encode(isa, form, metric, encode::Side::Query, row, centre, &mut moved, out)
             })
             .collect();
         let lifts = values
@@ -153,7 +203,12 @@ impl<'a> Queries<'a> {
 
     /// Bytes that so many queries hold, beside what they were made of.
     pub fn memory_bytes(form: Form, count: usize, dim: usize) -> usize {
-        // Panels and the rows that they are made of exist together for a moment.
+        let panels = if form == Form::Single { 4 * count.next_multiple_of(GROUP) * dim } else { 0 };
+        panels + Queries::memory_bytes_without_panels(form, count, dim)
+    }
+
+    pub(super) fn memory_bytes_without_panels(form: Form, count: usize, dim: usize) -> usize {
+        // Panels of tile registers and the rows that they are made of exist together for a moment.
         2 * count.next_multiple_of(2 * GROUP) * stride(form, dim) + count * (size_of::<Facts>() + 8) + 8 * dim
     }
 
@@ -206,8 +261,11 @@ impl<'a> Queries<'a> {
         if tile.is_empty() {
             return;
         }
-        let (deep, wide) = block(self.form);
-        scratch.block.resize(wide * deep / 16, BLANK);
+        let fused = fused(self.isa, self.form, self.len());
+        let Shape { deep, wide, batch } = Shape::of(self.form, fused);
+        if !fused {
+            scratch.block.resize(wide * deep / 16, BLANK);
+        }
         #[cfg(target_arch = "x86_64")]
         let registers = (self.isa == Isa::Amx && self.form != Form::Single).then(|| {
             // SAFETY: the instruction set is at most the current one, so AMX was found and permission given.
@@ -218,15 +276,35 @@ impl<'a> Queries<'a> {
         let share = coming.len().div_ceil(blocks.max(1));
         for first in (0..self.len()).step_by(wide) {
             let columns = wide.min(self.len() - first);
-            scratch.errors.clear();
-            scratch.errors.extend((first..first + columns).map(|query| self.error(query, tile)));
-            self.floors(first, columns, wide, scratch, sink);
+            self.errors(first, columns, tile, &mut scratch.side);
+            self.floors(first, columns, wide, &mut scratch.side, sink);
             for row in (0..tile.len()).step_by(deep) {
                 let rows = deep.min(tile.len() - row);
-                let Scratch { block, hits, floors, .. } = &mut *scratch;
+                let Scratch { block, side: Side { hits, floors, .. }, .. } = &mut *scratch;
                 let (now, later) = coming.split_at(share.min(coming.len()));
                 now.iter().for_each(fetch);
                 coming = later;
+                #[cfg(target_arch = "x86_64")]
+                if fused {
+                    let block = single::Block {
+                        dim: self.dim,
+                        rows: &values[row * self.dim..(row + rows) * self.dim],
+                        first_row: row,
+                        biases: &tile.biases[row..row + rows],
+                        panels: &written(&self.panels)[first * self.dim..],
+                        columns,
+                        floors,
+                        coming: &values
+                            [(row + rows) * self.dim..(row + rows + deep).min(tile.len()) * self.dim],
+                    };
+                    // SAFETY: the instruction set is at most the current one, so AVX2 and FMA were found.
+                    unsafe { block.select(hits) };
+                    if hits.len() >= batch {
+                        self.hand_over(first, &mut scratch.side, sink);
+                        self.floors(first, columns, wide, &mut scratch.side, sink);
+                    }
+                    continue;
+                }
                 let block = numbers(block);
                 let width = match self.form {
                     Form::Single => {
@@ -259,18 +337,31 @@ impl<'a> Queries<'a> {
                     row,
                     hits,
                 );
-                if hits.len() >= BATCH {
-                    self.hand_over(first, scratch, sink);
-                    self.floors(first, columns, wide, scratch, sink);
+                if hits.len() >= batch {
+                    self.hand_over(first, &mut scratch.side, sink);
+                    self.floors(first, columns, wide, &mut scratch.side, sink);
                 }
             }
-            self.hand_over(first, scratch, sink);
+            self.hand_over(first, &mut scratch.side, sink);
         }
     }
 
+    /// The bounds of some queries against a tile.
+    pub(super) fn errors(&self, first: usize, columns: usize, tile: &Tile, side: &mut Side) {
+        side.errors.clear();
+        side.errors.extend((first..first + columns).map(|query| self.error(query, tile)));
+    }
+
     /// The 32-bit values below which a pair cannot reach its floor.
-    fn floors(&self, first: usize, columns: usize, wide: usize, scratch: &mut Scratch, sink: &mut impl Sink) {
-        let Scratch { floors, errors, .. } = scratch;
+    pub(super) fn floors(
+        &self,
+        first: usize,
+        columns: usize,
+        wide: usize,
+        side: &mut Side,
+        sink: &mut impl Sink,
+    ) {
+        let Side { floors, errors, .. } = side;
         floors.clear();
         floors.resize(wide, f32::INFINITY);
         let half = if self.metric == Metric::Dot { 1.0 } else { 0.5 };
@@ -280,21 +371,22 @@ impl<'a> Queries<'a> {
         }
     }
 
-    fn hand_over(&self, first: usize, scratch: &mut Scratch, sink: &mut impl Sink) {
+    /// Gives the sink its hits, of queries from `first` on.
+    pub(super) fn hand_over(&self, first: usize, side: &mut Side, sink: &mut impl Sink) {
         let factor = if self.metric == Metric::Dot { 1.0 } else { 2.0 };
-        for raw in &scratch.hits {
+        for raw in &side.hits {
             let query = first + raw.column as usize;
             let (score, error) =
-                (factor * f64::from(raw.value) + self.lifts[query], scratch.errors[raw.column as usize]);
+                (factor * f64::from(raw.value) + self.lifts[query], side.errors[raw.column as usize]);
             // Infinite errors and values that overflowed decide nothing.
             let decided = (score.abs() + error).is_finite();
             let (score, error) = if decided { (score, error) } else { (0.0, f64::INFINITY) };
             sink.hit(Hit { query, row: raw.row as usize, score, error });
         }
-        if !scratch.hits.is_empty() {
+        if !side.hits.is_empty() {
             sink.settle();
         }
-        scratch.hits.clear();
+        side.hits.clear();
     }
 
     #[cfg(target_arch = "x86_64")]
@@ -358,6 +450,11 @@ fn fetch(line: &Line) {
     let _ = line;
 }
 
+/// Whether so many queries are laid out for products that are compared in registers.
+fn fused(isa: Isa, form: Form, queries: usize) -> bool {
+    isa == Isa::Avx2 && form == Form::Single && queries >= FEWEST
+}
+
 #[inline(always)]
 fn scale_block(block: &mut [f32], of_rows: &[f32], scales: &[f32; BLOCK]) {
     for (values, &row) in block.as_chunks_mut::<BLOCK>().0.iter_mut().zip(of_rows) {
@@ -396,8 +493,15 @@ fn interleave(rows: &[Line], stride: usize) -> Vec<Line> {
     panels
 }
 
-fn numbers(lines: &mut [Line]) -> &mut [f32] {
+pub(super) fn numbers(lines: &mut [Line]) -> &mut [f32] {
     let bytes = bytes_mut(lines);
     // SAFETY: the bytes stand on a multiple of 64 and every pattern of bits is a number.
     unsafe { std::slice::from_raw_parts_mut(bytes.as_mut_ptr().cast(), bytes.len() / 4) }
+}
+
+#[cfg(target_arch = "x86_64")]
+pub(super) fn written(lines: &[Line]) -> &[f32] {
+    let bytes = bytes(lines);
+    // SAFETY: as in `numbers`.
+    unsafe { std::slice::from_raw_parts(bytes.as_ptr().cast(), bytes.len() / 4) }
 }

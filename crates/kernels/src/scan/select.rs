@@ -68,6 +68,50 @@ fn plain(
     }
 }
 
+/// As [`select`] for rows that are queries and columns that are rows: values less the bias of their column, against the
+/// floor of their row. `first_column` is the place of the first column among all.
+pub(super) fn select_back(
+    isa: Isa,
+    block: &[f32],
+    biases: &[f32],
+    floors: &[f32],
+    first_row: usize,
+    first_column: usize,
+    hits: &mut Vec<Raw>,
+) {
+    assert!(block.len() >= biases.len() * floors.len());
+    on!(isa, plain_back(
+        block: &[f32], biases: &[f32], floors: &[f32], first_row: usize, first_column: usize,
+        hits: &mut Vec<Raw>,
+    ));
+}
+
+#[inline(always)]
+fn plain_back(
+    block: &[f32],
+    biases: &[f32],
+    floors: &[f32],
+    first_row: usize,
+    first_column: usize,
+    hits: &mut Vec<Raw>,
+) {
+    for (row, (values, &floor)) in block.chunks_exact(biases.len().max(1)).zip(floors).enumerate() {
+        for (chunk, (values, biases)) in values.chunks(32).zip(biases.chunks(32)).enumerate() {
+            #[expect(clippy::neg_cmp_op_on_partial_ord)]
+            let reaches = |value: f32, bias: f32| !(value - bias < floor);
+            if !values.iter().zip(biases).fold(false, |any, (&v, &b)| any | reaches(v, b)) {
+                continue;
+            }
+            for (at, (&value, &bias)) in values.iter().zip(biases).enumerate() {
+                if reaches(value, bias) {
+                    let place = (first_column + chunk * 32 + at) as u32;
+                    hits.push(Raw { column: (first_row + row) as u32, row: place, value: value - bias });
+                }
+            }
+        }
+    }
+}
+
 /// Blocks of 32 columns: the comparisons of 32 rows first, then the few rows with bits that are set.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]

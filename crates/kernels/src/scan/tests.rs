@@ -159,6 +159,65 @@ fn every_form_on_every_instruction_set_finds_what_brute_force_finds() {
 }
 
 #[test]
+fn a_product_that_serves_both_rows_finds_what_brute_force_finds() {
+    for case in cases() {
+        let (dim, count) = (case.dim, case.rows.len() / case.dim);
+        let row = |at: usize| &case.rows[at * dim..][..dim];
+        for metric in [Metric::Dot, Metric::Euclidean] {
+            let want: Vec<Vec<Found>> = (0..count)
+                .map(|query| {
+                    let found = |at| Found { score: score(metric, row(query), row(at)), row: at };
+                    let mut all: Vec<Found> = (0..count).map(found).collect();
+                    all.sort_by(Found::order);
+                    all.truncate(10);
+                    all
+                })
+                .collect();
+            for isa in isa::available() {
+                // Blocks that a cache holds, and some that fill no panel and no register.
+                for size in [300, 47] {
+                    let blocks: Vec<Mutual> = case
+                        .rows
+                        .chunks(size * dim)
+                        .map(|values| Mutual::on(isa, metric, values, dim))
+                        .collect();
+                    let exact: Vec<_> = (0..blocks.len())
+                        .map(|block| move |q: usize, r: usize| score(metric, row(block * size + q), row(r)))
+                        .collect();
+                    let sink = |(block, exact): (&Mutual, _)| {
+                        let lists = vec![Candidates::new(10); block.len()];
+                        Best { lists, base: 0, exact, hits: 0, widest: 0.0 }
+                    };
+                    let mut sinks: Vec<Best> =
+                        blocks.iter().zip(exact.iter().map(|exact| exact as _)).map(sink).collect();
+                    let mut scratch = Scratch::default();
+                    for (a, first) in blocks.iter().enumerate() {
+                        let (done, rest) = sinks.split_at_mut(a);
+                        rest[0].base = a * size;
+                        first.scan_own(&mut scratch, &mut rest[0]);
+                        for (b, (second, back)) in blocks.iter().zip(done).enumerate() {
+                            (rest[0].base, back.base) = (b * size, a * size);
+                            first.scan(second, &mut scratch, &mut rest[0], back);
+                        }
+                    }
+                    let found: Vec<Vec<Found>> = sinks
+                        .into_iter()
+                        .zip(&exact)
+                        .flat_map(|(sink, exact)| {
+                            let best = move |(query, list): (usize, Candidates)| {
+                                list.best(each(move |row| exact(query, row)))
+                            };
+                            sink.lists.into_iter().enumerate().map(best)
+                        })
+                        .collect();
+                    assert_eq!(found, want, "{} × {dim}, {metric:?} on {isa}, blocks of {size}", case.name);
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn bounds_are_close_enough_to_refuse_nearly_everything() {
     // 4,000 rows, 32 queries: without bounds 128,000 pairs would be looked at.
     let (dim, count) = (128, 4000);
