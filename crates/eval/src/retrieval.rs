@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::score::Rows;
 use crate::significance::{bootstrap_columns, mean};
-use crate::stream::{Classes, Stream, block_rows, ready_bytes, room, scratch_bytes};
+use crate::stream::{Classes, Stream, block_rows, mutual, ready_bytes, room, scratch_bytes};
 use crate::{Cutoff, Error, Measure, Ranking, Similarity};
 
 /// Labelled vectors: `values` is row-major `[n, dim]`, and `labels[i]` is the class of row `i`.
@@ -187,6 +187,17 @@ impl Row {
 /// (with row and column), references that do not begin with the queries where they should, no query with a relevant
 /// item, no measure, or an empty tile.
 pub fn retrieval(config: &RetrievalConfig, queries: Vectors, gallery: Gallery) -> Result<Retrieval, Error> {
+    let rows = queries.labels.len();
+    evaluate(config, queries, gallery, mutual::allowance(rows))
+}
+
+/// [`retrieval`], where all queries may hold `mutual_bytes` at once.
+pub(crate) fn evaluate(
+    config: &RetrievalConfig,
+    queries: Vectors,
+    gallery: Gallery,
+    mutual_bytes: usize,
+) -> Result<Retrieval, Error> {
     check_config(config)?;
     queries.check("queries")?;
     let (set, mode, queries_first) = match gallery {
@@ -221,6 +232,7 @@ pub fn retrieval(config: &RetrievalConfig, queries: Vectors, gallery: Gallery) -
         most_relevant: 0,
         query_tile: config.query_tile,
         gallery_tile: config.gallery_tile,
+        mutual_bytes,
     };
     let own = usize::from(queries_first);
     let relevant = |query: usize| classes.of(queries.labels[query]).len() - own;
@@ -337,7 +349,14 @@ fn summarise(
 /// + b · (24·m + 40)                           resampled means
 /// ```
 ///
-/// That is with tile registers; without, the gallery is not rounded, and a thread has some 4 MB of values and hits.
+/// That is with tile registers. Without, the gallery is not rounded, and a thread has some 4 MB of values and hits. Where
+/// the queries are the gallery they may then all be held at once, if that takes no more than `L` = q²/2 bytes, at least
+/// 4 MB and at most 256 MB; in the place of the first three lines there is
+///
+/// ```text
+/// q · (24·R + 12·W + 400), at most L, + 100·q thresholds, what waits for each query, and rows made ready
+/// + T · (2,100 · d + 64·(R + W) + 2,000,000)  queries laid out for products, and hits
+/// ```
 pub fn memory_bytes(
     config: &RetrievalConfig,
     queries: usize,
@@ -352,14 +371,20 @@ pub fn memory_bytes(
     let room = room(&config.measures, most_relevant);
     let block = block_rows(config.query_tile, queries, most_relevant, room, threads).min(queries);
     let (tiles, ready) = ready_bytes(gallery, gallery_tile, block, dim);
-    let copy = if config.similarity == Similarity::Cosine { 4 * dim } else { 0 };
-    threads
+    let one_way = threads
         * (block * (4 * dim + 36 * most_relevant + 200)
             + Waiting::memory_bytes(block, room)
             + ready
             + scratch_bytes(gallery_tile, room, dim)
             + 64 * most_relevant)
-        + tiles
+        + tiles;
+    let own = references == 0 || references == queries;
+    let together = match own {
+        true => mutual::memory_bytes(config, queries, most_relevant, dim, threads),
+        false => 0,
+    };
+    let copy = if config.similarity == Similarity::Cosine { 4 * dim } else { 0 };
+    one_way.max(together)
         + (queries + references) * (copy + 8)
         + gallery * 68
         + queries * (33 * measures + 240)

@@ -14,7 +14,10 @@
 //! gallery has passed, or when a list is full, is counted: at once where its bounds hold no threshold between them, else by
 //! its score in 64 bits (`score::scores`). The counts are thus those of the 64-bit scores for every instruction set, tile
 //! size and row order. Where bf16 leaves too much undecided, a block of queries goes on with rows in two parts, whose bound
-//! is a hundred times smaller.
+//! is a hundred times smaller. In 32 bits, where a product costs most, one product of a pair serves both of its rows as
+//! far as memory allows ([`mutual`]).
+
+pub(crate) mod mutual;
 
 use std::ops::Range;
 
@@ -44,7 +47,12 @@ impl Classes {
         Classes { rows, spans }
     }
 
-    /// The gallery rows of a label.
+    /// The rows of each class, ascending.
+    fn iter(&self) -> impl Iterator<Item = &[u32]> {
+        self.spans.iter().map(|(_, span)| &self.rows[span.clone()])
+    }
+
+    /// The gallery rows of a label, ascending.
     pub(crate) fn of(&self, label: u32) -> &[u32] {
         match self.spans.binary_search_by_key(&label, |span| span.0) {
             Ok(found) => &self.rows[self.spans[found].1.clone()],
@@ -66,6 +74,8 @@ pub(crate) struct Stream<'a> {
     pub(crate) most_relevant: usize,
     pub(crate) query_tile: usize,
     pub(crate) gallery_tile: usize,
+    /// What all queries may hold at once ([`mutual`]).
+    pub(crate) mutual_bytes: usize,
 }
 
 /// One query's thresholds, best first, and what has been counted against them.
@@ -74,21 +84,27 @@ struct Pending {
     relevant: usize,
     /// Distinct scores of relevant items, descending.
     thresholds: Vec<f64>,
-    /// Relevant items at each threshold.
-    hits: Vec<u32>,
-    /// Other items above this threshold and below the previous one.
-    above: Vec<u32>,
-    /// Other items exactly at this threshold.
-    tied: Vec<u32>,
-    /// Items above each threshold, of those that are counted.
-    before: Vec<u32>,
+    /// One for each threshold; empty while each is one relevant item and nothing is counted, which is nearly always until
+    /// the gallery has passed.
+    counted: Vec<Counted>,
     /// Thresholds that are still of interest.
     open: usize,
     /// Ranks of interest for the first threshold, and for those after it.
     horizon_first: usize,
     horizon: usize,
-    /// Waiting items at which they are looked through.
-    due: usize,
+}
+
+/// What stands at a threshold.
+#[derive(Clone, Copy, Default)]
+struct Counted {
+    /// Relevant items at it.
+    hits: u32,
+    /// Other items above it and below the previous one.
+    above: u32,
+    /// Other items exactly at it.
+    tied: u32,
+    /// Items above it, of those that are counted.
+    before: u32,
 }
 
 impl Pending {
@@ -96,8 +112,9 @@ impl Pending {
         let (mut before, mut relevant_before) = (0, 0);
         (0..self.open)
             .map(|j| {
-                before += self.above[j] as usize;
-                let (relevant, tied) = (self.hits[j] as usize, self.tied[j] as usize);
+                let Counted { hits, above, tied, .. } = self.counted(j);
+                before += above as usize;
+                let (relevant, tied) = (hits as usize, tied as usize);
                 let group = TieGroup { before, relevant_before, size: relevant + tied, relevant };
                 before += group.size;
                 relevant_before += relevant;
@@ -106,31 +123,48 @@ impl Pending {
             .collect()
     }
 
+    /// The lowest threshold that is still of interest; infinite where there is none.
+    fn lowest(&self) -> f64 {
+        self.thresholds[..self.open].last().copied().unwrap_or(f64::INFINITY)
+    }
+
+    fn counted(&self, j: usize) -> Counted {
+        let nothing = Counted { hits: 1, before: j as u32, ..Counted::default() };
+        self.counted.get(j).copied().unwrap_or(nothing)
+    }
+
+    /// Makes room to count.
+    fn start_counting(&mut self) {
+        if self.counted.is_empty() {
+            self.counted = (0..self.thresholds.len()).map(|j| self.counted(j)).collect();
+        }
+    }
+
     /// Adds an item of this score.
     fn count(&mut self, exact: f64) {
         let open = &self.thresholds[..self.open];
         let at = open.partition_point(|&threshold| threshold > exact);
         if at < open.len() {
             let tie = open[at] == exact;
-            self.tied[at] += u32::from(tie);
-            self.above[at] += u32::from(!tie);
+            self.counted[at].tied += u32::from(tie);
+            self.counted[at].above += u32::from(!tie);
         }
     }
 
     /// Adds up what stands before each open threshold, after items were counted.
     fn add_up(&mut self) {
         let mut before = 0;
-        for j in 0..self.open {
-            before += self.above[j];
-            self.before[j] = before;
-            before += self.hits[j] + self.tied[j];
+        for counted in self.counted.iter_mut().take(self.open) {
+            before += counted.above;
+            counted.before = before;
+            before += counted.hits + counted.tied;
         }
     }
 
     /// Lets go of thresholds that no measure can reach any more. `waiting` says how many of the items that are not
     /// counted yet are certain to lie above a threshold; both it and `before` grow from one threshold to the next.
     fn prune(&mut self, waiting: impl Fn(f64) -> usize) {
-        let before = |j: usize| self.before[j] as usize + waiting(self.thresholds[j]);
+        let before = |j: usize| self.counted(j).before as usize + waiting(self.thresholds[j]);
         if self.open == 0 || before(0) >= self.horizon_first {
             self.open = 0;
             return;
@@ -149,17 +183,13 @@ impl Pending {
 }
 
 impl Stream<'_> {
-    /// The gallery rows that count as relevant for a query.
-    pub(crate) fn relevant_rows(&self, query: usize) -> impl Iterator<Item = usize> + Clone {
-        self.classes
-            .of(self.query_labels[query])
-            .iter()
-            .map(|&row| row as usize)
-            .filter(move |&row| !(self.queries_first && row == query))
-    }
-
     /// Calls `each` with the ranking of every query in `kept`, in parallel, and returns the answers in order.
     pub(crate) fn rankings<T: Send>(&self, kept: &[usize], each: impl Fn(Ranking) -> T + Sync) -> Vec<T> {
+        if self.meets_itself(kept.len()) { self.mutual(kept, &each) } else { self.one_way(kept, &each) }
+    }
+
+    /// Blocks of queries one after another, each against the whole gallery.
+    fn one_way<T: Send>(&self, kept: &[usize], each: &(impl Fn(Ranking) -> T + Sync)) -> Vec<T> {
         let form = Form::fastest(isa::current());
         let dim = self.gallery.dim;
         let centre = scan::centre(&self.gallery.values, dim);
@@ -183,7 +213,7 @@ impl Stream<'_> {
             .with_max_len(1)
             .map(|places| {
                 let queries: Vec<usize> = places.iter().map(|&at| kept[at as usize]).collect();
-                self.block(&gallery, &queries, &each)
+                self.block(&gallery, &queries, each)
             })
             .collect();
         let mut answers: Vec<(u32, T)> = places.into_iter().zip(blocks.into_iter().flatten()).collect();
@@ -208,32 +238,16 @@ impl Stream<'_> {
         let dim = self.queries.dim;
         let mut values = Vec::with_capacity(kept.len() * dim);
         kept.iter().for_each(|&query| values.extend_from_slice(self.queries.row(query)));
-        let pending: Vec<Pending> = kept.iter().map(|&query| self.pending(query)).collect();
-        let mut counts = Counts {
-            stream: self,
-            waiting: Waiting::new(pending.len(), room(self.measures, self.most_relevant)),
-            facts: vec![Fact::default(); kept.len()],
-            pending,
-            start: 0,
-            reach: 0.0,
-            rows: Vec::new(),
-            exact: Vec::new(),
-            rescored: 0,
-        };
+        let classes = kept.chunk_by(|&a, &b| self.query_labels[a] == self.query_labels[b]);
+        let room = room(self.measures, self.most_relevant);
+        let mut counts = self.counts(classes.flat_map(|queries| self.pending(queries)).collect(), |_| room);
         let ready = |form| Queries::new(form, self.metric(), &values, dim, &gallery.centre);
-        for (fact, &query) in counts.facts.iter_mut().zip(kept) {
-            fact.label = self.query_labels[query];
-        }
         let mut queries = ready(gallery.form);
         let mut closer = Tile::new(Form::Single, self.metric(), dim);
         let mut scratch = Scratch::default();
         for (at, tile) in gallery.tiles.iter().enumerate() {
             let part = self.part(at);
-            counts.start = at * self.gallery_tile;
-            counts.reach = self.gallery.norms[counts.start..counts.start + tile.len()]
-                .iter()
-                .copied()
-                .fold(0.0, f64::max);
+            counts.face(at * self.gallery_tile, tile.len());
             // Scoring a pair again costs as much as some 64 products in three parts, so no more is spent on it than these
             // would have cost from the start.
             let pairs = (self.gallery.len() * kept.len()) as u64;
@@ -248,50 +262,88 @@ impl Stream<'_> {
                 queries.scan(&closer, part, &mut scratch, &mut counts);
             }
         }
-        for at in 0..counts.pending.len() {
-            counts.thin(at);
-            counts.decide(at);
-        }
-        counts.pending.iter().map(|p| each(Ranking::new(p.groups(), p.relevant))).collect()
+        (0..kept.len()).map(|at| each(counts.ranking(at))).collect()
     }
 
-    fn pending(&self, query: usize) -> Pending {
-        let class = self.classes.of(self.query_labels[query]);
-        let mut rows = Vec::with_capacity(class.len());
-        rows.extend(self.relevant_rows(query));
-        let mut thresholds = Vec::new();
-        let pairs = rows.iter().map(|&row| (query, row));
-        scores(self.similarity, self.queries, self.gallery, pairs, &mut thresholds);
-        thresholds.sort_unstable_by(|a, b| b.total_cmp(a));
-        let relevant = thresholds.len();
-        let hits: Vec<u32> = thresholds.chunk_by(|a, b| a == b).map(|tied| tied.len() as u32).collect();
-        thresholds.dedup();
-        let (mut horizon_first, mut horizon) = (0, 0);
-        for measure in self.measures {
-            let rank = measure.horizon(relevant, self.most_relevant);
-            horizon_first = horizon_first.max(rank);
-            if !measure.needs_first_only() {
-                horizon = horizon.max(rank);
+    fn counts(&self, pending: Vec<Pending>, room: impl Fn(&Pending) -> usize) -> Counts<'_> {
+        let fact = |pending: &Pending| Fact {
+            label: self.query_labels[pending.query],
+            due: AT_LEAST as u32,
+            norm: self.queries.norms[pending.query],
+            lowest: pending.lowest(),
+            grid: 0.0,
+        };
+        Counts {
+            stream: self,
+            waiting: Waiting::new(pending.iter().map(room)),
+            facts: pending.iter().map(fact).collect(),
+            pending,
+            start: 0,
+            reach: 0.0,
+            rows: Vec::new(),
+            exact: Vec::new(),
+            rescored: 0,
+        }
+    }
+
+    /// The thresholds of queries of one class, in ascending order. A pair of them is scored once: its score is the same
+    /// from both sides.
+    fn pending(&self, queries: &[usize]) -> Vec<Pending> {
+        let Some(&first) = queries.first() else { return Vec::new() };
+        let class = self.classes.of(self.query_labels[first]);
+        let places: Vec<Option<usize>> = class
+            .iter()
+            .map(|&row| queries.binary_search(&(row as usize)).ok().filter(|_| self.queries_first))
+            .collect();
+        let mut relevant: Vec<Vec<f64>> = Vec::new();
+        relevant.resize_with(queries.len(), || Vec::with_capacity(class.len()));
+        let mut exact = Vec::new();
+        for (at, &query) in queries.iter().enumerate() {
+            // Those up to this one have scored their pairs.
+            let open = class.iter().zip(&places).filter(|(_, place)| place.is_none_or(|place| place > at));
+            exact.clear();
+            let pairs = open.clone().map(|(&row, _)| (query, row as usize));
+            scores(self.similarity, self.queries, self.gallery, pairs, &mut exact);
+            for ((_, place), &score) in open.zip(&exact) {
+                relevant[at].push(score);
+                if let Some(place) = *place {
+                    relevant[place].push(score);
+                }
             }
         }
+        queries.iter().zip(relevant).map(|(&query, scores)| self.start(query, scores)).collect()
+    }
+
+    /// A query with the scores of its relevant items.
+    fn start(&self, query: usize, mut thresholds: Vec<f64>) -> Pending {
+        thresholds.sort_unstable_by(|a, b| b.total_cmp(a));
+        let relevant = thresholds.len();
+        let hits = |tied: &[f64]| Counted { hits: tied.len() as u32, ..Counted::default() };
+        let mut counted: Vec<Counted> = Vec::new();
+        if thresholds.windows(2).any(|pair| pair[0] == pair[1]) {
+            counted.extend(thresholds.chunk_by(|a, b| a == b).map(hits));
+            thresholds.dedup();
+        }
+        let (horizon_first, horizon) = horizons(self.measures, relevant, self.most_relevant);
         let open = thresholds.len();
-        let mut pending = Pending {
-            query,
-            relevant,
-            thresholds,
-            hits,
-            above: vec![0; open],
-            tied: vec![0; open],
-            before: vec![0; open],
-            open,
-            horizon_first,
-            horizon,
-            due: AT_LEAST,
-        };
+        let mut pending = Pending { query, relevant, thresholds, counted, open, horizon_first, horizon };
         pending.add_up();
         pending.prune(|_| 0);
         pending
     }
+}
+
+/// Ranks that the first of so many relevant items is of interest up to, and those after it.
+fn horizons(measures: &[Measure], relevant: usize, most_relevant: usize) -> (usize, usize) {
+    let (mut first, mut others) = (0, 0);
+    for measure in measures {
+        let rank = measure.horizon(relevant, most_relevant);
+        first = first.max(rank);
+        if !measure.needs_first_only() {
+            others = others.max(rank);
+        }
+    }
+    (first, others)
 }
 
 /// Waiting items after which a query looks at them for the first time, and how many more there must be for the next.
@@ -300,9 +352,7 @@ const AT_LEAST: usize = 16;
 /// Places in a query's list of waiting items. Where measures look at a limited depth, all that may stand so far up find
 /// room until the floor has risen past most of them; deeper, the list only gathers what is decided in one go.
 pub(crate) fn room(measures: &[Measure], most_relevant: usize) -> usize {
-    let deep = |measure: &&Measure| !measure.needs_first_only();
-    let ranks =
-        measures.iter().filter(deep).map(|m| m.horizon(most_relevant, most_relevant)).max().unwrap_or(0);
+    let (_, ranks) = horizons(measures, most_relevant, most_relevant);
     if ranks <= 1024 { (ranks + ranks / 2 + 32).next_multiple_of(16).max(64) } else { 64 }
 }
 
@@ -345,10 +395,15 @@ struct Gallery {
     tiles: Vec<Tile>,
 }
 
-/// What every hit asks of its query.
+/// What every tile and every hit ask of a query.
 #[derive(Clone, Copy, Default)]
 struct Fact {
     label: u32,
+    /// Waiting items at which they are looked through.
+    due: u32,
+    norm: f64,
+    /// The lowest threshold that is still of interest.
+    lowest: f64,
     /// What rounding to a grid may move a score by, for the rows of the tile.
     grid: f64,
 }
@@ -372,16 +427,12 @@ struct Counts<'a> {
 
 impl Sink for Counts<'_> {
     fn floor(&mut self, at: usize) -> f64 {
-        if self.waiting.len(at) >= self.pending[at].due {
+        if self.waiting.len(at) >= self.facts[at].due as usize {
             self.thin(at);
         }
-        let pending = &self.pending[at];
-        let norm = self.stream.queries.norms[pending.query];
-        self.facts[at].grid = grid(self.stream.similarity, norm, self.reach);
-        match pending.thresholds[..pending.open].last() {
-            Some(lowest) => lowest - self.facts[at].grid,
-            None => f64::INFINITY,
-        }
+        let fact = &mut self.facts[at];
+        fact.grid = grid(self.stream.similarity, fact.norm, self.reach);
+        fact.lowest - fact.grid
     }
 
     #[inline]
@@ -398,11 +449,27 @@ impl Sink for Counts<'_> {
 }
 
 impl Counts<'_> {
+    /// Makes ready for hits among these gallery rows.
+    fn face(&mut self, start: usize, rows: usize) {
+        self.start = start;
+        self.reach = self.stream.gallery.norms[start..start + rows].iter().copied().fold(0.0, f64::max);
+    }
+
+    /// What came of a query when the gallery has passed. Its thresholds are let go.
+    fn ranking(&mut self, at: usize) -> Ranking {
+        self.thin(at);
+        self.decide(at);
+        let pending = &mut self.pending[at];
+        let ranking = Ranking::new(pending.groups(), pending.relevant);
+        (pending.thresholds, pending.counted, pending.open) = (Vec::new(), Vec::new(), 0);
+        ranking
+    }
+
     #[cold]
     fn make_room(&mut self, at: usize) {
         self.thin(at);
         // Bounds cannot tell these apart, or measures look further down than the list is long.
-        if 4 * self.waiting.len(at) > 3 * self.waiting.room() {
+        if 4 * self.waiting.len(at) > 3 * self.waiting.room(at) {
             self.decide(at);
             self.thin(at);
         }
@@ -412,23 +479,30 @@ impl Counts<'_> {
     fn thin(&mut self, at: usize) {
         let (pending, waiting) = (&mut self.pending[at], &mut self.waiting);
         pending.prune(|threshold| waiting.above(at, threshold));
-        match pending.thresholds[..pending.open].last() {
-            Some(&lowest) => waiting.keep(at, lowest),
-            None => waiting.clear(at),
+        let lowest = pending.lowest();
+        if pending.open == 0 {
+            waiting.clear(at)
+        } else {
+            waiting.keep(at, lowest)
         }
         let waits = waiting.len(at);
-        pending.due = waits + (waits / 4).max(AT_LEAST);
+        let fact = &mut self.facts[at];
+        (fact.lowest, fact.due) = (lowest, (waits + (waits / 4).max(AT_LEAST)) as u32);
     }
 
     /// Counts what waits for a query: by its bounds where no threshold lies between them, by its score elsewhere.
     fn decide(&mut self, at: usize) {
         let (stream, pending) = (self.stream, &mut self.pending[at]);
+        if self.waiting.is_empty(at) {
+            return;
+        }
+        pending.start_counting();
         self.rows.clear();
         for item in self.waiting.items(at) {
             let open = &pending.thresholds[..pending.open];
             let place = open.partition_point(|&threshold| threshold > item.upper);
             match open.get(place) {
-                Some(&threshold) if threshold < item.lower => pending.above[place] += 1,
+                Some(&threshold) if threshold < item.lower => pending.counted[place].above += 1,
                 Some(_) => self.rows.push(item.row),
                 None => {}
             }

@@ -7,12 +7,13 @@ use crate::isa::{self, Isa};
 
 /// Lists of rows that wait to be decided: by a floor that rises above them, or by their exact scores.
 ///
-/// A row stands with a lower and an upper bound of its score, in 32 bits, rounded outwards. All lists have the same room
-/// and lie one after another, so that a list is looked through in vectors.
+/// A row stands with a lower and an upper bound of its score, in 32 bits, rounded outwards. Lists have a fixed room and
+/// lie one after another, so that a list is looked through in vectors.
 #[derive(Debug)]
 pub struct Waiting {
     isa: Isa,
-    room: usize,
+    /// Where each list begins, and the end.
+    starts: Vec<usize>,
     lengths: Vec<u32>,
     lower: Vec<f32>,
     upper: Vec<f32>,
@@ -31,32 +32,37 @@ pub struct Bounded {
 }
 
 impl Waiting {
-    /// Empty lists with `room` places each.
-    pub fn new(lists: usize, room: usize) -> Self {
-        Waiting::on(isa::current(), lists, room)
+    /// Empty lists with so many places each.
+    pub fn new(rooms: impl IntoIterator<Item = usize>) -> Self {
+        Waiting::on(isa::current(), rooms)
     }
 
-    fn on(isa: Isa, lists: usize, room: usize) -> Self {
-        let places = lists * room;
+    fn on(isa: Isa, rooms: impl IntoIterator<Item = usize>) -> Self {
+        let mut places = 0;
+        let mut starts = vec![0];
+        starts.extend(rooms.into_iter().map(|room| {
+            places += room;
+            places
+        }));
         Waiting {
             isa,
-            room,
-            lengths: vec![0; lists],
+            lengths: vec![0; starts.len() - 1],
+            starts,
             lower: vec![0.0; places],
             upper: vec![0.0; places],
             rows: vec![0; places],
         }
     }
 
-    /// Bytes that so many lists hold.
+    /// Bytes that so many lists with `room` places each hold.
     pub fn memory_bytes(lists: usize, room: usize) -> usize {
-        lists * (12 * room + 4)
+        lists * (12 * room + 4 + 16) + 8
     }
 
-    /// Places in each list.
+    /// Places of a list.
     #[inline]
-    pub fn room(&self) -> usize {
-        self.room
+    pub fn room(&self, list: usize) -> usize {
+        self.starts[list + 1] - self.starts[list]
     }
 
     /// The rows of a list.
@@ -73,7 +79,7 @@ impl Waiting {
     /// Whether a list has no place left.
     #[inline]
     pub fn is_full(&self, list: usize) -> bool {
-        self.len(list) == self.room
+        self.len(list) == self.room(list)
     }
 
     /// Adds a row whose score is within `doubt` of `score`; nothing is known of it where `doubt` is infinite.
@@ -83,8 +89,8 @@ impl Waiting {
     #[inline]
     pub fn push(&mut self, list: usize, row: usize, score: f64, doubt: f64) {
         let len = self.len(list);
-        assert!(len < self.room, "a full list");
-        let at = list * self.room + len;
+        assert!(len < self.room(list), "a full list");
+        let at = self.starts[list] + len;
         // The next number covers the rounding to 32 bits.
         self.lower[at] = ((score - doubt) as f32).next_down();
         self.upper[at] = ((score + doubt) as f32).next_up();
@@ -93,7 +99,7 @@ impl Waiting {
     }
 
     fn span(&self, list: usize) -> std::ops::Range<usize> {
-        let start = list * self.room;
+        let start = self.starts[list];
         start..start + self.len(list)
     }
 
@@ -155,7 +161,7 @@ mod tests {
     #[test]
     fn bounds_hold_and_lists_stay_apart_on_every_instruction_set() {
         for isa in isa::available() {
-            let mut lists = Waiting::on(isa, 3, 40);
+            let mut lists = Waiting::on(isa, [0, 40, 3]);
             // Numbers that 32 bits cannot hold, and numbers out of their range.
             let scores: Vec<f64> = (0..40).map(|i| f64::from(i * 7 % 40) / 3.0 - 5.0).collect();
             for (row, &score) in scores.iter().enumerate() {
@@ -164,7 +170,10 @@ mod tests {
             lists.push(2, 9, 1e300, 0.0);
             lists.push(2, 8, -1e300, 0.0);
             lists.push(2, 7, 0.0, f64::INFINITY);
-            assert!(lists.is_empty(0) && lists.is_full(1) && lists.len(2) == 3, "{isa}");
+            assert!(
+                lists.is_empty(0) && [0, 1, 2].iter().all(|&list| lists.is_full(list)) && lists.len(2) == 3,
+                "{isa}"
+            );
             for (item, &score) in lists.items(1).zip(&scores) {
                 assert!(item.lower < score - 0.2499 && item.lower > score - 0.2501, "{item:?} {score}");
                 assert!(item.upper > score + 0.2499 && item.upper < score + 0.2501, "{item:?} {score}");
