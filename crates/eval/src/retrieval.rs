@@ -351,7 +351,7 @@ fn summarise(
 ///
 /// That is with tile registers. Without, the gallery is not rounded, and a thread has some 4 MB of values and hits. Where
 /// the queries are the gallery they may then all be held at once, if that takes no more than `L` = q²/2 bytes, at least
-/// 4 MB and at most 256 MB; in the place of the first three lines there is
+/// 4 MB and at most 48 MB; in the place of the first three lines there is
 ///
 /// ```text
 /// q · (24·R + 12·W + 400), at most L, + 100·q thresholds, what waits for each query, and rows made ready

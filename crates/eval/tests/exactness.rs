@@ -385,5 +385,5 @@ fn memory_does_not_grow_with_the_square() {
     let config = RetrievalConfig::default();
     let small = memory_bytes(&config, 10_000, 0, 128, 60, 2);
     let large = memory_bytes(&config, 100_000, 0, 128, 60, 2);
-    assert!(large < 11 * small && large < 100_000 * 100_000 / 16, "{small} {large}");
+    assert!(large < 11 * small && large < 100_000 * 100_000 / 64, "{small} {large}");
 }

@@ -18,10 +18,13 @@ use crate::{Ranking, RetrievalConfig};
 /// What all queries may hold at once, for so many: never as much as half a byte a pair, but a few megabytes always.
 pub(crate) fn allowance(queries: usize) -> usize {
     match Form::fastest(isa::current()) {
-        Form::Single => (queries.saturating_mul(queries) / 2).clamp(4 << 20, 256 << 20),
+        Form::Single => (queries.saturating_mul(queries) / 2).clamp(4 << 20, MOST),
         _ => 0,
     }
 }
+
+/// Never more than this many bytes: some 15,000 queries of classes of 60. Beyond, thresholds go block by block.
+const MOST: usize = 48 << 20;
 
 /// Ranks beyond which a list only gathers what is decided in one go.
 const DEEPEST: usize = 1024;
@@ -229,18 +232,15 @@ mod tests {
     #[test]
     fn what_is_held_at_once_is_bounded() {
         if allowance(1) > 0 {
-            assert_eq!(
-                [allowance(100), allowance(10_000), allowance(1 << 40)],
-                [4 << 20, 50_000_000, 256 << 20]
-            );
+            assert_eq!([allowance(100), allowance(10_000), allowance(1 << 40)], [4 << 20, 50_000_000, MOST]);
         }
         // A class that is deeper than lists are long is more than what is allowed.
         for queries in [DEEPEST, 10_000, 100_000, 1 << 30] {
             assert!(queries * query_bytes(DEEPEST, 64) > allowance(queries), "{queries}");
         }
-        // 60,000 rows in classes of 60, as most are, go together; in two classes they do not.
+        // 15,000 rows in classes of 60 go together; 60,000 do not, nor as many in two classes.
         let bytes = |rows: usize, class: usize| rows * query_bytes(class - 1, places(class - 1));
-        assert!(bytes(60_000, 60) < 256 << 20 && bytes(60_000, 30_000) > 256 << 20);
+        assert!(bytes(15_000, 60) < MOST && bytes(60_000, 60) > MOST && bytes(15_000, 7_500) > MOST);
     }
 
     #[test]
