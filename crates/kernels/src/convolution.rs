@@ -5,9 +5,9 @@
 //! `y[b, f, i, j] = bias[f] + Σ_{c, u, v} w[f, c, u, v] · x[b, g(f) + c, i·stride₀ − padding₀ + u·dilation₀, …]`, where
 //! g(f) is the first channel of the group of filter f: what PyTorch's `conv2d` computes.
 //!
-//! Pixels of the output are taken in tiles, small images several to a tile. The patches under a tile are written out as columns and multiplied with the
-//! filters by [`crate::linear`], in any of its precisions; where every channel has a few filters of its own, rows of pixels
-//! are multiplied and added in place, in 32 bits. Work runs on the current rayon pool. Sums over pixels and images run
+//! Pixels of the output are taken in tiles, small images several to a tile. The patches under a tile are written out as
+//! columns and multiplied with the filters by [`crate::linear`], in any of its precisions; where every channel has a few
+//! filters of its own, rows of pixels are multiplied and added in place, in 32 bits. Work runs on the current rayon pool. Sums over pixels and images run
 //! in blocks of fixed size, in order, so the bytes are the same for any number of threads.
 
 mod channelwise;
